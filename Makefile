@@ -1,0 +1,77 @@
+# Everything that is run here by hand or by CI. `demo` and `test` need only make and a
+# Python; the rest is set up from the hash-locked requirements on the first call.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The first of these that is new enough; `make PYTHON=...` names another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+ARGS ?=
+
+.PHONY: help demo test check bench format lock setup \
+	check-format check-lint check-types check-imports check-locks
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
+
+demo: $(READY) ## the whole job on a real Kafka and the Target sandbox (ARGS=--help)
+	@$(BIN)/pos-consumer demo $(ARGS)
+
+test: $(READY) ## all tests (ARGS="-k name" for some)
+	@$(BIN)/pytest $(ARGS)
+
+check: check-format check-lint check-types check-imports check-locks ## what CI runs
+
+check-format: $(READY)
+	$(BIN)/ruff format --check .
+
+check-lint: $(READY)
+	$(BIN)/ruff check .
+
+check-types: $(READY)
+	$(BIN)/mypy
+
+check-imports: $(READY)
+	$(BIN)/lint-imports --no-cache
+
+check-locks: $(READY)
+	! grep -n '://' requirements*.lock consumer/sandbox/*.lock
+
+bench: $(READY) ## measure (ARGS="--help")
+	@$(BIN)/python -m bench $(ARGS)
+
+format: $(READY) ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock" pyproject.toml
+
+lock: $(READY) ## resolve the requirements and Kafka's jars anew, with their hashes
+	@$(COMPILE) --output-file requirements.lock
+	@$(COMPILE) --extra demo --output-file requirements-demo.lock
+	@$(COMPILE) --extra demo --group dev --output-file requirements-dev.lock
+	@$(BIN)/python -m consumer.sandbox.lock_jars
+
+setup: $(READY) ## only what the others do first: build .venv from the lock
+
+$(READY): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "pos-consumer needs Python 3.11 or newer:" \
+	"install one, or name it with 'make PYTHON=/path/to/python'."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot" \
+	"make virtual environments: install its venv package (Debian and Ubuntu:" \
+	"apt-get install python3-venv), or name another Python with 'make PYTHON=...'."; \
+	exit 1; }
+	@test -x $(BIN)/python || { echo "Making .venv with" \
+	"$$($(PYTHON) --version)."; $(PYTHON) -m venv .venv; }
+	@echo "Installing what requirements-dev.lock names (once)."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--require-hashes --requirement requirements-dev.lock
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet \
+	--disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

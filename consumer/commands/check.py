@@ -1,0 +1,78 @@
+"""`pos-consumer check`: is the configuration right, against the schema? Files only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.commands import config_file
+
+if TYPE_CHECKING:
+    from consumer.config import Settings
+    from consumer.events.codecs import Codec
+
+SchemaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        metavar="FILE",
+        help="Check against this Avro schema instead of the newest in the folder "
+        "that purchases.schemas names.",
+    ),
+]
+ShowPlan = Annotated[
+    bool, typer.Option("--plan", help="Print what each batch of events goes through.")
+]
+
+
+def check(
+    context: typer.Context, schema: SchemaFile = None, show_plan: ShowPlan = False
+) -> None:
+    """Check the configuration and its expressions against the schema; no network."""
+    import polars as pl
+
+    from consumer.config import load_settings
+    from consumer.kafka.clients import check_options
+    from consumer.plan.compile import compile_plan
+
+    settings = load_settings(config_file(context))
+    check_options(settings.kafka)
+    name, codec = _from_file(schema) if schema else _newest(settings)
+    columns = pl.from_arrow(codec.decode(codec.sample()).columns)
+    plan = compile_plan(settings, pl.DataFrame(columns))
+    path = "fast" if codec.fast else "safe"
+    typer.echo(
+        f"The configuration is right. Attributes: {', '.join(settings.attributes)}; "
+        f"checked against {name}, which the {path} codec reads."
+    )
+    if show_plan:
+        typer.echo("\n".join(plan.describe()))
+
+
+def _from_file(path: Path) -> tuple[str, Codec]:
+    from consumer.errors import SchemaError
+    from consumer.events.codecs import Codec
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SchemaError(
+            f"The schema {path} cannot be read ({error}).", "Name another --schema."
+        ) from error
+    try:
+        return str(path), Codec(text)
+    except SchemaError as error:
+        raise SchemaError(f"{path}: {error.what}", error.remedy) from error
+
+
+def _newest(settings: Settings) -> tuple[str, Codec]:
+    """Read every schema of the folder, so that each is checked; return the newest."""
+    from consumer.events.schemas import SchemaFolder
+
+    folder = SchemaFolder(settings.purchases.schemas)
+    for schema_id in folder.ids():
+        folder.codec(schema_id)
+    newest, codec = folder.newest()
+    return f"{settings.purchases.schemas / str(newest)}.avsc", codec

@@ -1,0 +1,60 @@
+"""`pos-consumer run`: the service, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated, Literal
+
+import typer
+
+from consumer.commands import config_file
+
+
+def run(
+    context: typer.Context,
+    stage: Annotated[
+        Literal["all", "aggregate", "upload"],
+        typer.Option(
+            help="What this process does. `aggregate` folds purchases into profiles, "
+            "`upload` delivers profiles to Target; run each as often as you like."
+        ),
+    ] = "all",
+    startup_timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How long to try an unreachable broker at start, such as 30s.",
+        ),
+    ] = None,
+) -> None:
+    """Read purchases, keep profiles, deliver them to Target, until stopped.
+
+    Needs the topics that `pos-consumer topics create` makes; it never creates any.
+    SIGTERM and Ctrl-C drain: what was taken is finished within `drain_timeout`, the
+    rest is done again at the next start. Serves /metrics, /livez, /readyz and a status
+    page on `[http] port`.
+    """
+    from consumer.clock import SystemClock
+    from consumer.config import load_settings
+    from consumer.service import STAGES, Service
+    from consumer.telemetry.logging import configure_logging
+
+    overrides = {} if startup_timeout is None else {"startup_timeout": startup_timeout}
+    settings = load_settings(config_file(context), overrides)
+    configure_logging(settings.log)
+
+    async def serve() -> None:
+        stages = STAGES if stage == "all" else (stage,)
+        service = Service(settings, SystemClock(), stages=stages)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, service.stop)
+        await service.run()
+
+    try:
+        import uvloop
+    except ImportError:  # a platform without it: slower, the same
+        asyncio.run(serve())
+    else:
+        uvloop.run(serve())

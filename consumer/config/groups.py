@@ -1,0 +1,233 @@
+"""`[purchases]`, `[aggregate]`, `[http]`, `[log]` and the names of our topics."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    field_validator,
+    model_validator,
+)
+
+from consumer.config.group import Group, setting
+from consumer.config.values import A_DURATION, A_SIZE, Duration, Size, http_address
+
+LONGEST_TOPIC: Final = 249  # Kafka's own limit
+A_TOPIC: Final = (
+    f"letters, digits, `.`, `_` and `-`, at most {LONGEST_TOPIC} characters"
+)
+A_START: Final = '"earliest", "latest" or a time with its offset: "2026-01-31T00:00Z"'
+AN_EXPRESSION: Final = "a field of your events or an SQL expression over them"
+_TOPIC: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_TOPIC}}}")
+
+
+def _topic_name(name: str) -> str:
+    if not _TOPIC.fullmatch(name) or name in (".", ".."):
+        message = f"expected {A_TOPIC}"
+        raise ValueError(message)
+    return name
+
+
+TopicName = Annotated[str, AfterValidator(_topic_name)]
+
+
+def _start(value: object) -> object:
+    if isinstance(value, str) and value not in ("earliest", "latest"):
+        value = _time(value)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        value = None
+    if not isinstance(value, str | datetime):
+        message = f"expected {A_START}"
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueError only
+    return value
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+Start = Annotated[Literal["earliest", "latest"] | datetime, BeforeValidator(_start)]
+
+
+class FieldsSettings(Group):
+    """`[purchases.fields]`: where your events keep what every event needs."""
+
+    event_id: str = setting(
+        "event_id",
+        about="The id by which repeats are known.",
+        allowed=AN_EXPRESSION,
+        min_length=1,
+    )
+    visitor_id: str = setting(
+        "visitor_id",
+        about="The visitor that the purchase belongs to.",
+        allowed=AN_EXPRESSION,
+        min_length=1,
+    )
+    event_time: str = setting(
+        "occurred_at",
+        about="When the purchase happened; orders first, last and recent.",
+        allowed=AN_EXPRESSION,
+        min_length=1,
+    )
+    items: str = setting(
+        "items",
+        about='The list of line items, for attributes with from = "items".',
+        allowed="a field of your events that holds a list of records",
+        min_length=1,
+    )
+
+
+class PurchasesSettings(Group):
+    """`[purchases]`: the topic of purchase events and how to read it."""
+
+    topic: TopicName = setting(
+        about="The topic with the purchase events.", allowed=A_TOPIC
+    )
+    key: Literal["visitor"] = setting(
+        "visitor",
+        about="What records are keyed by. A record whose key is not its visitor halts "
+        "its partition.",
+        allowed='"visitor"',
+    )
+    key_expression: str | None = setting(
+        None,
+        about="What the record key must equal, where it is not the visitor's raw id.",
+        allowed=AN_EXPRESSION,
+        min_length=1,
+    )
+    start: Start = setting(
+        "earliest",
+        about="Where to begin where there is no state yet.",
+        allowed=A_START,
+    )
+    schemas: Path = setting(
+        Path("schemas"),
+        about="A folder of Avro schemas, named by schema id: `1.avsc`.",
+        allowed="a folder",
+    )
+    schema_registry: str | None = setting(
+        None,
+        about="Reserved for the address of a schema registry; this release reads "
+        "schemas from the folder `schemas` alone.",
+        allowed="an http or https address, beside `schemas`",
+    )
+    fields: FieldsSettings = setting(
+        FieldsSettings, about="Where your events keep things.", allowed="a table"
+    )
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _keyed_by_visitor(cls, key: object) -> object:
+        if key == "other":
+            message = (
+                "this release reads topics keyed by visitor only, since it has no "
+                "rekey stage; key the topic by visitor first"
+            )
+            raise ValueError(message)
+        return key
+
+    @model_validator(mode="before")
+    @classmethod
+    def _registry_is_not_enough(cls, table: object) -> object:
+        if isinstance(table, Mapping) and "schema_registry" in table:
+            return {"schemas": None, **table}  # the folder must then be named
+        return table
+
+    @field_validator("schemas", mode="before")
+    @classmethod
+    def _schemas_are_named(cls, folder: object) -> object:
+        if folder is None:
+            message = (
+                "this release reads schemas from a folder alone; name it here, beside "
+                "schema_registry, or leave schema_registry out"
+            )
+            raise ValueError(message)
+        return folder
+
+    @field_validator("schema_registry")
+    @classmethod
+    def _is_an_address(cls, address: str | None) -> str | None:
+        return None if address is None else http_address(address)
+
+
+class AggregateSettings(Group):
+    """`[aggregate]`: the stage that folds purchases into profiles."""
+
+    state_dir: Path = setting(
+        Path("state"),
+        about="The folder of the local store; on a disk of this machine.",
+        allowed="a writable folder, made when absent",
+    )
+    commit_interval: Duration = setting(
+        1.0,
+        about="How long events may gather before their transaction commits.",
+        allowed=A_DURATION + ", from 10ms to 60s",
+        ge=0.01,
+        le=60,
+    )
+    deduplicate: Duration = setting(
+        86_400.0,
+        about="How long an event id is remembered; `0s` turns deduplication off.",
+        allowed=A_DURATION + ", at most 365d",
+        le=365 * 86_400,
+    )
+    memory: Size = setting(
+        1_000_000_000,
+        about="What the aggregate stage may use for batches, caches and filters.",
+        allowed=A_SIZE + ", at least 64MB",
+        ge=64_000_000,
+    )
+    max_batch: int = setting(
+        50_000,
+        about="The most records that are decoded and folded at once.",
+        allowed="a whole number from 1 to 1,000,000",
+        ge=1,
+        le=1_000_000,
+    )
+
+
+class TopicSettings(Group):
+    """`[profiles]`, `[state]`, …: one of our own topics."""
+
+    topic: TopicName | None = setting(None, about="The topic's name.", allowed=A_TOPIC)
+
+
+class HttpSettings(Group):
+    """`[http]`: the internal endpoints /metrics, /livez, /readyz and /."""
+
+    host: str = setting(
+        "0.0.0.0",  # noqa: S104 - scraped from other machines, on an internal port
+        about="The address to listen on.",
+        allowed="a host name or address of this machine",
+        min_length=1,
+    )
+    port: int = setting(
+        9464,
+        about="The port to listen on; 0 takes a free one.",
+        allowed="a whole number from 0 to 65535",
+        ge=0,
+        le=65_535,
+    )
+
+
+class LogSettings(Group):
+    """`[log]`: what is logged and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info",
+        about="The least that is logged.",
+        allowed='"debug", "info", "warning" or "error"',
+    )
+    format: Literal["auto", "human", "json"] = setting(
+        "auto",
+        about="How lines look; auto is human on a terminal and JSON elsewhere.",
+        allowed='"auto", "human" or "json"',
+    )

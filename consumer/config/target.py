@@ -1,0 +1,155 @@
+"""`[target]`: the Adobe Target account, and the limits that its API sets."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, ValidationInfo, field_validator
+
+from consumer.config.group import Group, setting
+from consumer.config.values import (
+    A_DURATION,
+    A_SECRET,
+    A_SIZE,
+    Duration,
+    SecretText,
+    Size,
+    http_address,
+)
+
+MOST_ROWS: Final = 500_000  # Adobe's limit for a batch file
+MOST_BYTES: Final = 49_999_999  # Adobe says less than 50 MB; MB = 1,000,000 bytes
+
+
+class BatchSettings(Group):
+    """`[target.batch]`: when a micro-batch is sealed; the first limit reached does."""
+
+    max_rows: int = setting(
+        100_000,
+        about="The most rows of a batch file.",
+        allowed=f"a whole number from 1 to {MOST_ROWS:,}",
+        ge=1,
+        le=MOST_ROWS,
+    )
+    max_bytes: Size = setting(
+        49_000_000,
+        about="The most bytes of a batch file, counted after encoding.",
+        allowed=A_SIZE + ", from 100kB to less than 50MB",
+        ge=100_000,
+        le=MOST_BYTES,
+    )
+    max_age: Duration = setting(
+        30.0,
+        about="How long a row may wait for others.",
+        allowed=A_DURATION + ", from 100ms to 1h",
+        ge=0.1,
+        le=3_600,
+    )
+
+
+class BudgetSettings(Group):
+    """`[target.budget]`: the account's calls a minute, shared by all replicas."""
+
+    calls_per_minute: int = setting(
+        50,
+        about="The calls a minute that Adobe allows the whole account.",
+        allowed="a whole number from 1 to 6,000",
+        ge=1,
+        le=6_000,
+    )
+    reserve: int = setting(
+        10,
+        about="The calls of those that are left for other users of the account.",
+        allowed="a whole number from 0 to less than calls_per_minute",
+        ge=0,
+    )
+
+    @field_validator("reserve")
+    @classmethod
+    def _leaves_some(cls, reserve: int, info: ValidationInfo) -> int:
+        if reserve >= info.data.get("calls_per_minute", reserve + 1):
+            message = "expected less than target.budget.calls_per_minute"
+            raise ValueError(message)
+        return reserve
+
+
+class DeliverySettings(Group):
+    """`[target.delivery]`: how far a batch is followed."""
+
+    confirm: bool = setting(
+        default=True,
+        about="Whether each batch's status is followed to its end.",
+        allowed="true or false",
+    )
+    confirm_timeout: Duration = setting(
+        1_800.0,
+        about="After how long without an end a batch's rows are sent again.",
+        allowed=A_DURATION + ", from 1s to 24h",
+        ge=1,
+        le=86_400,
+    )
+
+
+def _default_endpoint(data: Mapping[str, object]) -> str:
+    return f"https://{data['client']}.tt.omtrdc.net"
+
+
+class TargetSettings(Group):
+    """`[target]`: the Adobe Target account that gets the profiles."""
+
+    client: str = setting(
+        about="The account's client code.",
+        allowed="the client code, letters, digits, `_` and `-`",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$",
+    )
+    key: Literal["thirdPartyId", "pcId"] = setting(
+        "thirdPartyId",
+        about="Which of Target's ids a visitor's id is.",
+        allowed='"thirdPartyId" or "pcId"',
+    )
+    api: Literal["v2", "v1"] = setting(
+        "v2",
+        about="The bulk API's version; v1 makes no new profiles.",
+        allowed='"v2" or "v1"',
+    )
+    endpoint: Annotated[str, AfterValidator(http_address)] = setting(
+        _default_endpoint,
+        about="The server; `https://<client>.tt.omtrdc.net` without it.",
+        allowed="an http or https address",
+    )
+    status_hosts: tuple[str, ...] = setting(
+        (".tt.omtrdc.net",),
+        about="Host suffixes where a batch's status may be asked for; the endpoint's "
+        "own host always may.",
+        allowed='a list of host suffixes that begin with a dot: [".tt.omtrdc.net"]',
+    )
+    token: SecretText | None = setting(
+        None,
+        about="The profile token, where the account requires authentication.",
+        allowed=A_SECRET,
+    )
+    batch: BatchSettings = setting(
+        BatchSettings, about="When a batch is sealed.", allowed="a table"
+    )
+    budget: BudgetSettings = setting(
+        BudgetSettings, about="The call budget.", allowed="a table"
+    )
+    delivery: DeliverySettings = setting(
+        DeliverySettings, about="How far a batch is followed.", allowed="a table"
+    )
+
+    @field_validator("status_hosts", mode="before")
+    @classmethod
+    def _separated(cls, hosts: object) -> object:
+        return (
+            [h.strip() for h in hosts.split(",")] if isinstance(hosts, str) else hosts
+        )
+
+    @field_validator("status_hosts")
+    @classmethod
+    def _suffixes(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not re.fullmatch(r"(\.[a-z0-9-]+)+", host):
+                message = 'expected host suffixes such as ".tt.omtrdc.net"'
+                raise ValueError(message)
+        return hosts

@@ -1,0 +1,1 @@
+"""Records to columns: framing, schemas, codecs, mapping, dead letters."""

@@ -1,0 +1,223 @@
+"""Decode Avro records of one writer schema into columns: a fast and a safe way.
+
+Enters: framed records (the five framing bytes and the payload). Leaves: a record
+batch with one column a field, and the rows that cannot be decoded with the reason.
+
+Fast is pyruhvro. It reports neither trailing bytes nor which record of a batch is
+bad, so each record gets a tail: a sentinel that is read as three more fields, then
+zeros. A record is sound only if the sentinel comes back whole. The tail's bytes are
+small numbers, so that a record that was cut short nearly always decodes to its end
+and is found by its sentinel, without failing the batch. Safe is fastavro, one record
+at a time; it has the last word on every record that the fast codec refuses.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import fastavro
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyruhvro
+from fastavro.utils import generate_many
+
+from consumer.errors import SchemaError
+from consumer.events.arrow_types import arrow_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+FRAME = 5
+SENTINEL_SIZE = 24
+PADDING = bytes(64)
+SAMPLE = 16
+# Below so many records a batch is no longer halved in search of the bad one.
+SMALLEST_FAST = 8
+
+
+def _draw_sentinel() -> bytes:
+    """Draw 0s and 2s that begin and end with 2.
+
+    Followed by zeros it equals no shifted copy of itself, whatever is drawn.
+    """
+    return bytes([2, *random.SystemRandom().choices((0, 2), k=SENTINEL_SIZE - 2), 2])
+
+
+SENTINEL = _draw_sentinel()
+TAIL = SENTINEL + PADDING
+EXPECTED = np.frombuffer(SENTINEL, "<u8")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one record has no columns: its row, a reason, a sentence."""
+
+    row: int
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The columns of the records that decoded, their rows, and the refusals."""
+
+    rows: NDArray[np.int64]
+    columns: pa.RecordBatch
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+class Codec:
+    """Decodes the records of one writer schema."""
+
+    def __init__(self, text: str) -> None:
+        """Parse the schema and decide once whether the fast codec serves it.
+
+        Raises `SchemaError` when the schema is not valid or has no columns.
+        """
+        try:
+            parsed = fastavro.parse_schema(json.loads(text))
+        except (ValueError, KeyError, fastavro.schema.SchemaParseException) as error:
+            raise SchemaError(
+                f"The schema is not valid Avro: {error}.", "Mend the schema file."
+            ) from error
+        if not isinstance(parsed, dict):
+            raise SchemaError("The schema is not a record.", "Use a record schema.")
+        self._parsed = parsed
+        self.schema = arrow_schema(parsed)
+        self._framed = _framed(json.loads(text))
+        self.fast = self._fast_is_sound()
+
+    def sample(self, count: int = SAMPLE) -> list[bytes]:
+        """Make up a few framed records of the schema, always the same ones."""
+        state = random.getstate()
+        random.seed(count)
+        try:
+            records = []
+            for datum in generate_many(self._parsed, count):
+                out = io.BytesIO()
+                fastavro.schemaless_writer(out, self._parsed, datum)
+                records.append(bytes(FRAME) + out.getvalue())
+            return records
+        finally:
+            random.setstate(state)
+
+    def sample_frame(self) -> pl.DataFrame:
+        """Give made-up events as columns, to check expressions against."""
+        return pl.DataFrame(self.decode(self.sample()).columns)
+
+    def decode(self, records: Sequence[bytes]) -> Decoded:
+        """Decode framed records; refused ones are reported, never raised."""
+        rows = np.arange(len(records))
+        if not self.fast:
+            return self._decode_safe(records, rows)
+        parts = self._decode_fast([record + TAIL for record in records], rows)
+        done = np.concatenate([part_rows for part_rows, _ in parts] or [rows[:0]])
+        columns = self._joined([part for _, part in parts])
+        if len(done) == len(records):
+            return Decoded(rows, columns)
+        left = np.setdiff1d(rows, done)
+        again = self._decode_safe([records[row] for row in left.tolist()], left)
+        if not len(again.rows):
+            return Decoded(done, columns, again.refusals)
+        both = np.concatenate([done, again.rows])
+        order = np.argsort(both)
+        joined = self._joined([columns, again.columns]).take(pa.array(order))
+        return Decoded(both[order], joined, again.refusals)
+
+    def _decode_fast(
+        self, tailed: list[bytes], rows: NDArray[np.int64]
+    ) -> list[tuple[NDArray[np.int64], pa.RecordBatch]]:
+        """Decode what the fast codec takes, halving where a batch fails."""
+        if len(tailed) == 0:
+            return []
+        try:
+            batch: pa.RecordBatch = pyruhvro.deserialize_array(tailed, self._framed)
+            batch.validate(full=True)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - a Rust panic is a BaseException
+            if len(tailed) <= SMALLEST_FAST:
+                return []
+            half = len(tailed) // 2
+            first = self._decode_fast(tailed[:half], rows[:half])
+            return first + self._decode_fast(tailed[half:], rows[half:])
+        sound = np.ones(len(tailed), bool)
+        for index, expected in enumerate(EXPECTED):
+            ends = batch.column(f"_end{index}").to_numpy().view("<u8")
+            sound &= ends == expected
+        columns = batch.select(self.schema.names)
+        if not sound.all():
+            columns, rows = columns.filter(pa.array(sound)), rows[sound]
+        return [(rows, columns)]
+
+    def _decode_safe(
+        self, records: Sequence[bytes], rows: NDArray[np.int64]
+    ) -> Decoded:
+        """Decode one by one; what this refuses is a dead letter."""
+        good, data, refusals = [], [], []
+        for row, record in zip(rows.tolist(), records, strict=True):
+            stream = io.BytesIO(record)
+            stream.seek(FRAME)
+            try:
+                datum = fastavro.schemaless_reader(stream, self._parsed)
+                column = pa.array([datum], pa.struct(list(self.schema)))
+            except Exception as error:  # noqa: BLE001 - fastavro raises whatever it meets
+                refusals.append(Refusal(row, "undecodable", _why(error)))
+                continue
+            if left := len(record) - stream.tell():
+                why = f"{left} bytes follow the record."
+                refusals.append(Refusal(row, "trailing_bytes", why))
+                continue
+            good.append(row)
+            data.append(column)
+        whole = (
+            pa.RecordBatch.from_struct_array(pa.concat_arrays(data))
+            if data
+            else pa.RecordBatch.from_pylist([], schema=self.schema)
+        )
+        return Decoded(np.array(good, np.int64), whole, refusals)
+
+    def _joined(self, parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+        if not parts:
+            return pa.RecordBatch.from_pylist([], schema=self.schema)
+        fixed = [part.cast(_nullable(part.schema)) for part in parts]
+        if len(fixed) == 1:
+            return fixed[0]
+        return pa.concat_batches(fixed)
+
+    def _fast_is_sound(self) -> bool:
+        """Compare both codecs on made-up records; equal results or no fast path."""
+        records = self.sample()
+        rows = np.arange(len(records))
+        try:
+            parts = self._decode_fast([record + TAIL for record in records], rows)
+        except Exception:  # noqa: BLE001 - whatever it is, the safe codec remains
+            return False
+        if len(parts) != 1 or len(parts[0][0]) != len(records):
+            return False
+        safe = self._decode_safe(records, rows)
+        alike = self._joined([parts[0][1]]).equals(self._joined([safe.columns]))
+        return bool(alike)
+
+
+def _framed(schema: dict[str, Any]) -> str:
+    """Put the framing in front of the fields and the sentinel behind them."""
+    framing = [{"name": "_magic", "type": "boolean"}, {"name": "_id", "type": "float"}]
+    ends = [{"name": f"_end{i}", "type": "double"} for i in range(len(EXPECTED))]
+    return json.dumps({**schema, "fields": [*framing, *schema["fields"], *ends]})
+
+
+def _nullable(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([one.with_nullable(nullable=True) for one in schema])
+
+
+def _why(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return f"The record does not fit its schema: {text}."

@@ -1,0 +1,140 @@
+"""A batch of raw records to events: framing, codec by schema id, mapping.
+
+Enters: `Records`. Leaves: `Events` in the order of the records; tombstones are
+marked filtered and everything else that is no event is a dead letter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from consumer.events.mapping import joined
+from consumer.frames import DeadLetter, Events, Outcome
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from consumer.events.mapping import Mapper
+    from consumer.events.schemas import SchemaFolder
+    from consumer.frames import Records, Verdicts
+
+FRAME = 5
+MAGIC = 0
+UNREADABLE = -1
+
+
+class Decoder:
+    """Decodes and maps batches by the writer schemas of one source."""
+
+    def __init__(self, schemas: SchemaFolder, mapper: Mapper) -> None:
+        """Decode by `schemas`, map by `mapper`."""
+        self._schemas = schemas
+        self._mapper = mapper
+        self._lacking: dict[int, str] = {}
+
+    def decode(self, records: Records, verdicts: Verdicts) -> Events | None:
+        """Decode a batch; None where no record is an event."""
+        ids = self._schema_ids(records, verdicts)
+        parts = []
+        for schema_id in np.unique(ids[ids != UNREADABLE]).tolist():
+            rows = np.flatnonzero(ids == schema_id)
+            part = self._decode_by(schema_id, rows, records, verdicts)
+            if part is not None and len(part):
+                parts.append(part)
+        if not parts:
+            return None
+        events = joined(parts)
+        if len(parts) == 1:
+            return events
+        return _in_order(events)
+
+    def _schema_ids(self, records: Records, verdicts: Verdicts) -> NDArray[np.int64]:
+        """Read each record's schema id; what has none is marked."""
+        values = records.values
+        heads = b"".join(
+            [
+                value[:FRAME] if value is not None and len(value) >= FRAME else BAD_HEAD
+                for value in values
+            ]
+        )
+        framing = np.frombuffer(heads, np.dtype([("magic", "u1"), ("id", ">i4")]))
+        ids = framing["id"].astype(np.int64)
+        for row in np.flatnonzero((framing["magic"] != MAGIC) | (ids < 0)).tolist():
+            ids[row] = UNREADABLE
+            value = values[row]
+            if value is None:
+                verdicts.mark(np.array([row]), Outcome.FILTERED)
+            elif not value:
+                verdicts.refuse(DeadLetter(row, "empty", "The record has no bytes."))
+            elif value[0] != MAGIC:
+                verdicts.refuse(
+                    DeadLetter(
+                        row,
+                        "bad_magic",
+                        f"The record begins with byte {value[0]}, not with 0 and a "
+                        "schema id (Confluent framing).",
+                    )
+                )
+            else:
+                verdicts.refuse(
+                    DeadLetter(
+                        row, "undecodable", "The record ends within its framing."
+                    )
+                )
+        return ids
+
+    def _decode_by(
+        self,
+        schema_id: int,
+        rows: NDArray[np.int64],
+        records: Records,
+        verdicts: Verdicts,
+    ) -> Events | None:
+        codec = self._schemas.codec(schema_id)
+        problem = None
+        if codec is None:
+            problem = "unknown_schema", f"There is no schema with id {schema_id}."
+        elif lacking := self._mapper.missing(codec.schema.names):
+            problem = (
+                "schema_lacks_field",
+                f"Schema {schema_id} has no {', '.join(lacking)}.",
+            )
+        if codec is None or problem is not None:
+            reason, sentence = problem or ("", "")
+            for row in rows.tolist():
+                verdicts.refuse(DeadLetter(row, reason, sentence, schema_id))
+            return None
+        values = records.values
+        decoded = codec.decode([values[row] or b"" for row in rows.tolist()])
+        for refusal in decoded.refusals:
+            row = int(rows[refusal.row])
+            letter = DeadLetter(row, refusal.reason, refusal.sentence, schema_id)
+            verdicts.refuse(letter)
+        mapped = self._mapper.map(rows[decoded.rows], decoded.columns)
+        for letter in mapped.dead_letters:
+            verdicts.refuse(
+                DeadLetter(letter.row, letter.reason, letter.sentence, schema_id)
+            )
+        return mapped.events
+
+
+BAD_HEAD = b"\xff" * FRAME
+
+
+def _in_order(events: Events) -> Events:
+    """Bring the events of several schemas back into the order of their records."""
+    order = np.argsort(events.records)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    items = events.items
+    if items is not None:
+        owners = place[items.events]
+        by_owner = np.argsort(owners, kind="stable")
+        items = type(items)(
+            owners[by_owner], items.index[by_owner], items.operands[by_owner]
+        )
+    return Events(
+        events.records[order], events.identity[order], events.operands[order], items
+    )

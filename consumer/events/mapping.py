@@ -1,0 +1,200 @@
+"""Decoded columns to events: identity, operands, items, and what is refused.
+
+Enters: the columns of records of one writer schema. Leaves: `Events` and a dead
+letter for each record that is no event. An expression that fails on a batch is tried
+again on halves, so that one bad record costs only itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PolarsError
+
+from consumer.frames import DeadLetter, Events, Items
+from consumer.plan.attributes import ADDITIVE, LARGEST_OPERAND
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from consumer.plan.attributes import AttributePlan
+    from consumer.plan.compile import Plan
+
+LONGEST_VISITOR = 256
+# Target can take neither in a thirdPartyId, encoded or not (target-limits.md).
+FORBIDDEN = r"[+/]"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """Events in the order of their records, and the records refused."""
+
+    events: Events
+    dead_letters: list[DeadLetter]
+
+
+class Mapper:
+    """Applies a plan to decoded columns."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Split the plan by what is evaluated on events and on items."""
+        self._plan = plan
+        self._identity = [
+            plan.event_id.alias("event_id"),
+            plan.visitor.alias("visitor"),
+            plan.event_time.alias("event_time"),
+        ]
+        self._of_events = plan.reading("event")
+        self._of_items = plan.reading("items")
+
+    def missing(self, names: list[str]) -> list[str]:
+        """List the columns that the plan reads and a schema with `names` lacks."""
+        return sorted(self._plan.columns - set(names))
+
+    def map(self, rows: NDArray[np.int64], columns: pa.RecordBatch) -> Mapped:
+        """Map records; `rows` are their places in the batch, in order."""
+        wanted = [name for name in columns.schema.names if name in self._plan.columns]
+        frame = pl.DataFrame(columns.select(wanted))
+        return self._map(rows, frame)
+
+    def _map(self, rows: NDArray[np.int64], frame: pl.DataFrame) -> Mapped:
+        try:
+            identity = frame.select(self._identity)
+            operands = frame.select(self._plan.operands(self._of_events))
+            items = self._items(frame)
+        except PolarsError as error:
+            return self._halve(rows, frame, error)
+        events = Events(rows, identity, operands, items)
+        return self._refuse(events)
+
+    def _halve(
+        self, rows: NDArray[np.int64], frame: pl.DataFrame, error: PolarsError
+    ) -> Mapped:
+        if len(rows) == 1:
+            why = str(error).strip().splitlines()[0]
+            letter = DeadLetter(int(rows[0]), "expression_failed", f"{why}.")
+            return Mapped(self._nothing(frame), [letter])
+        half = len(rows) // 2
+        first = self._map(rows[:half], frame[:half])
+        second = self._map(rows[half:], frame[half:])
+        letters = first.dead_letters + second.dead_letters
+        return Mapped(joined([first.events, second.events]), letters)
+
+    def _nothing(self, frame: pl.DataFrame) -> Events:
+        none = frame.clear()
+        return Events(
+            np.zeros(0, np.int64),
+            none.select(self._identity),
+            none.select(self._plan.operands(self._of_events)),
+            self._items(none),
+        )
+
+    def _items(self, frame: pl.DataFrame) -> Items | None:
+        plan = self._plan
+        if plan.items is None:
+            return None
+        listed = frame.select(plan.items.alias("items"))["items"]
+        lengths = listed.list.len().fill_null(0).to_numpy().astype(np.int64)
+        owners = np.repeat(np.arange(len(frame)), lengths)
+        index = np.arange(len(owners)) - np.repeat(
+            np.cumsum(lengths) - lengths, lengths
+        )
+        own = listed.explode(empty_as_null=False, keep_nulls=False).struct.unnest()
+        seen = own.select([n for n in own.columns if n in plan.item_columns])
+        if plan.inherited or plan.outer:
+            outer = frame.select(plan.inherited | plan.outer)[owners]
+            seen = outer.select(
+                *plan.inherited, pl.struct(pl.all()).alias("event")
+            ).hstack(seen)
+        operands = seen.select(plan.operands(self._of_items))
+        return Items(owners, index.astype(np.int32), operands)
+
+    def _refuse(self, events: Events) -> Mapped:
+        """Take out the events without an identity and those out of range."""
+        visitor, identity = pl.col("visitor"), events.identity
+        checks = identity.select(
+            missing_visitor=visitor.is_null() | (visitor.str.len_bytes() == 0),
+            invalid_visitor=(visitor.str.len_chars() > LONGEST_VISITOR)
+            | visitor.str.contains(FORBIDDEN),
+            missing_event_id=pl.col("event_id").is_null()
+            | (pl.col("event_id").str.len_bytes() == 0),
+            missing_event_time=pl.col("event_time").is_null(),
+        )
+        refused = np.zeros(len(events), bool)
+        letters = []
+        flags = {
+            name: checks[name].fill_null(value=False).to_numpy() for name in REASONS
+        }
+        flags["out_of_range"] = self._out_of_range(events)
+        for reason, flagged in flags.items():
+            for row in np.flatnonzero(flagged & ~refused).tolist():
+                record = int(events.records[row])
+                letters.append(DeadLetter(record, reason, SENTENCES[reason]))
+            refused |= flagged
+        return Mapped(events.where(~refused), letters)
+
+    def _out_of_range(self, events: Events) -> NDArray[np.bool_]:
+        flagged = np.zeros(len(events), bool)
+        for plan in self._of_events:
+            flagged |= _too_large(plan, events.operands)
+        if events.items is not None:
+            for plan in self._of_items:
+                large = _too_large(plan, events.items.operands)
+                flagged[events.items.events[large]] = True
+        return flagged
+
+
+REASONS = (
+    "missing_visitor",
+    "invalid_visitor",
+    "missing_event_id",
+    "missing_event_time",
+)
+SENTENCES = {
+    "missing_visitor": "The event names no visitor.",
+    "invalid_visitor": "Target cannot take this visitor id: at most 256 characters, "
+    "neither + nor /.",
+    "missing_event_id": "The event has no id, so repeats of it could not be told.",
+    "missing_event_time": "The event has no time.",
+    "out_of_range": f"A number is beyond {LARGEST_OPERAND:,}, which sums do not take.",
+}
+
+
+def joined(parts: list[Events]) -> Events:
+    """Put events behind each other; their operands have the same columns."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
+    holders = [
+        (start, part.items)
+        for start, part in zip(starts.tolist(), parts, strict=True)
+        if part.items is not None
+    ]
+    items = None
+    if holders:
+        items = Items(
+            np.concatenate([one.events + start for start, one in holders]),
+            np.concatenate([one.index for _, one in holders]),
+            pl.concat([one.operands for _, one in holders]),
+        )
+    return Events(
+        np.concatenate([part.records for part in parts]),
+        pl.concat([part.identity for part in parts]),
+        pl.concat([part.operands for part in parts]),
+        items,
+    )
+
+
+def _too_large(plan: AttributePlan, operands: pl.DataFrame) -> NDArray[np.bool_]:
+    names = [plan.weight_column] if plan.weight_column else []
+    if plan.aggregate in ADDITIVE:
+        names.append(plan.operand_column)
+    flagged = np.zeros(len(operands), bool)
+    for name in names:
+        beyond = ~operands[name].is_between(-LARGEST_OPERAND, LARGEST_OPERAND)
+        flagged |= beyond.fill_null(value=False).to_numpy()
+    return flagged

@@ -1,0 +1,1 @@
+"""The broker's edge: the only importer of confluent_kafka."""

@@ -1,0 +1,157 @@
+"""Read `profiles` and `state` from a position to their end, for a restore.
+
+The end is taken `read_uncommitted`, since the end that a `read_committed` reader sees
+lies before any open transaction; reading is `read_committed` and waits until the
+position has reached that end, so open transactions are waited out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # exported, but not in its __all__
+
+from consumer.kafka.clients import admin_client, broker_error, client_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from consumer.config import Settings
+
+ENDS_SECONDS: Final = 10.0
+MOST_RECORDS: Final = 50_000
+OURS: Final = {
+    "enable.auto.commit": "false",
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "earliest",
+    "enable.partition.eof": "true",
+}
+
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Records of one partition in order, and the next offset after them."""
+
+    topic: str
+    partition: int
+    keys: Sequence[bytes]
+    values: Sequence[bytes | None]
+    next_offset: int
+
+
+class Changelog:
+    """Reads partitions of our own topics to ends fixed at the start."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make the clients; nothing is read yet."""
+        options = {
+            **settings.kafka.for_consumer(),
+            **OURS,
+            # Required by the client, never joined: partitions are assigned by hand.
+            "group.id": f"{settings.application}-restore",
+        }
+        options.pop("group.protocol", None)
+        options.pop("group.instance.id", None)
+        self._admin = admin_client(settings)
+        self._consumer = Consumer(client_options(settings, "restore", options))
+        self._ends: dict[Place, int] = {}
+
+    def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Give the ends of partitions, open transactions included."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # it has no types
+        asked = {TopicPartition(*place): latest for place in places}
+        found = self._admin.list_offsets(
+            asked,
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=ENDS_SECONDS,
+        )
+        ends = {}
+        for where, future in found.items():
+            try:
+                ends[where.topic, where.partition] = future.result().offset
+            except KafkaException as error:
+                raise broker_error(error, "finding the end of a topic") from error
+        return ends
+
+    def partitions(self, topic: str) -> range:
+        """Give the partition numbers of a topic."""
+        try:
+            found = self._consumer.list_topics(topic, timeout=ENDS_SECONDS)
+        except KafkaException as error:
+            raise broker_error(error, f"describing topic {topic}") from error
+        return range(len(found.topics[topic].partitions))
+
+    def add(self, positions: Mapping[Place, int]) -> None:
+        """Read further partitions, each from its position to its present end."""
+        ends = self.ends(positions)
+        wanted = [
+            TopicPartition(topic, partition, offset)
+            for (topic, partition), offset in positions.items()
+            if offset < ends[topic, partition]
+        ]
+        self._ends.update(
+            {
+                (one.topic, one.partition): ends[one.topic, one.partition]
+                for one in wanted
+            }
+        )
+        if wanted:
+            self._consumer.incremental_assign(wanted)
+
+    def remove(self, places: Iterable[Place]) -> None:
+        """Stop reading partitions."""
+        leaving = [place for place in places if self._ends.pop(place, None) is not None]
+        if leaving:
+            self._consumer.incremental_unassign([TopicPartition(*p) for p in leaving])
+
+    def pending(self, place: Place) -> bool:
+        """Tell whether a partition has not reached its end."""
+        return place in self._ends
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being read."""
+        return not self._ends
+
+    def read(self, timeout: float) -> list[Tail]:
+        """Read on; a partition that reaches its end is no longer pending after."""
+        if self.idle:
+            return []
+        found: dict[Place, tuple[list[bytes], list[bytes | None]]] = {}
+        reached: dict[Place, int] = {}
+        for one in self._consumer.consume(MOST_RECORDS, timeout):
+            place = one.topic() or "", one.partition() or 0
+            if place not in self._ends:
+                continue
+            error = one.error()
+            if error is not None:
+                # Only the end-of-partition event tells where trailing markers of
+                # transactions end; its offset is the next one to read.
+                if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
+                    raise broker_error(error, "restoring from our topics")
+                reached[place] = one.offset() or 0
+                continue
+            keys, values = found.setdefault(place, ([], []))
+            keys.append(one.key() or b"")
+            values.append(one.value())
+            reached[place] = (one.offset() or 0) + 1
+        tails = [
+            Tail(*place, *found.get(place, ([], [])), next_offset=offset)
+            for place, offset in reached.items()
+        ]
+        self.remove([p for p, offset in reached.items() if offset >= self._ends[p]])
+        return tails
+
+    def close(self) -> None:
+        """Close the client."""
+        self._consumer.close()

@@ -1,0 +1,267 @@
+"""The consumer of purchases: batches in columns, and partitions that come and go.
+
+Leaves: `Records`, and the partitions assigned, revoked and lost since the last call.
+An assigned partition is paused at its end until the caller, who restores its state
+first, says where it starts. A consume call is never cancelled, and offsets to commit
+come from processed records only.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+
+from consumer.frames import Records
+from consumer.kafka.clients import broker_error, client_options, kafka_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from confluent_kafka import Message
+
+    from consumer.config import Settings
+
+# Measured: twice the wall rate of the defaults. The bytes bound the memory.
+THROUGHPUT: Final = {
+    "queued.min.messages": "1000000",
+    "fetch.queue.backoff.ms": "5",
+}
+QUEUE_SHARE: Final = 8  # of [aggregate] memory goes to librdkafka's prefetch
+OURS: Final = {
+    "enable.auto.commit": "false",
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "error",
+    "enable.partition.eof": "false",
+}
+COOPERATIVE: Final = {"partition.assignment.strategy": "cooperative-sticky"}
+COMMITTED_SECONDS: Final = 10.0
+SEEK_SECONDS: Final = 10.0
+
+
+@dataclass(slots=True)
+class Rebalance:
+    """What changed hands since the last call, in partition numbers."""
+
+    assigned: list[int] = field(default_factory=list)
+    revoked: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one consume call gave: records, and partitions whose offset is gone."""
+
+    records: Records | None
+    out_of_range: dict[int, str] = field(default_factory=dict)
+
+
+class InputConsumer:
+    """Reads one topic as a member of a consumer group. All calls are blocking."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Join the group at the first `consume`."""
+        options = {
+            **THROUGHPUT,
+            "queued.max.messages.kbytes": str(
+                settings.aggregate.memory // QUEUE_SHARE // 1024
+            ),
+            **settings.kafka.for_consumer(),
+            **OURS,
+            "group.id": settings.aggregate_group,
+        }
+        if options.get("group.protocol", "classic") == "classic":
+            options = {**COOPERATIVE, **options}
+        self._topic = settings.topics.purchases
+        self._rebalance = Rebalance()
+        self._paused: set[int] = set()
+        self._consumer = Consumer(client_options(settings, "aggregate", options))
+        self._consumer.subscribe(
+            [self._topic],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._lost,
+        )
+
+    def consume(self, most: int, timeout: float) -> Batch:
+        """Wait up to `timeout` seconds for up to `most` records.
+
+        Returns as soon as `most` are there. Rebalances happen in here; see
+        `rebalance` for their result. Raises what `broker_error` makes of an error.
+        """
+        try:
+            found = self._consumer.consume(most, timeout)
+        except KafkaException as error:
+            raise broker_error(error, "consuming purchases") from error
+        return self._columns(found)
+
+    def rebalance(self) -> Rebalance:
+        """Give what changed hands since the last call."""
+        changed, self._rebalance = self._rebalance, Rebalance()
+        return changed
+
+    def committed(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Fetch stable committed offsets; a partition that has none is left out.
+
+        Pending transactional offsets are waited for. Raises `BrokerUnreachable` when
+        they do not settle in time: try again, it never means 'no offset'.
+        """
+        asked = [TopicPartition(self._topic, number) for number in partitions]
+        try:
+            found = self._consumer.committed(asked, timeout=COMMITTED_SECONDS)
+        except KafkaException as error:
+            raise broker_error(error, "fetching committed offsets") from error
+        for one in found:
+            if one.error is not None:
+                raise broker_error(one.error, "fetching committed offsets")
+        return {one.partition: one.offset for one in found if one.offset >= 0}
+
+    def offset_for(self, start: str | datetime, partition: int) -> int:
+        """Find where to start without state: earliest, latest or a time.
+
+        A time stands for the first record at it or later.
+        """
+        where = TopicPartition(self._topic, partition)
+        try:
+            low, high = self._consumer.get_watermark_offsets(
+                where, timeout=COMMITTED_SECONDS
+            )
+            if start == "earliest":
+                return low
+            if isinstance(start, str):
+                return high
+            where.offset = int(start.timestamp() * 1000)
+            (found,) = self._consumer.offsets_for_times(
+                [where], timeout=COMMITTED_SECONDS
+            )
+        except KafkaException as error:
+            raise broker_error(error, "finding the start of a partition") from error
+        return found.offset if found.offset >= 0 else high
+
+    def start(self, offsets: Mapping[int, int]) -> None:
+        """Let assigned partitions flow from the given offsets."""
+        for partition, offset in offsets.items():
+            self._seek(partition, offset)
+        self.resume(offsets)
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Stop the flow of partitions; what was prefetched is dropped."""
+        listed = list(partitions)
+        self._consumer.pause([TopicPartition(self._topic, p) for p in listed])
+        self._paused.update(listed)
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        """Let paused partitions flow on."""
+        listed = list(partitions)
+        self._consumer.resume([TopicPartition(self._topic, p) for p in listed])
+        self._paused.difference_update(listed)
+
+    def group_metadata(self) -> Any:  # noqa: ANN401 - opaque to us, made by the client
+        """Give the membership that fences a transaction; fetch it fresh each time."""
+        return self._consumer.consumer_group_metadata()
+
+    def ends(self) -> dict[int, int]:
+        """Give the last known end of each assigned partition, for the lag."""
+        found = {}
+        for one in self._consumer.assignment():
+            _, high = self._consumer.get_watermark_offsets(one, cached=True)
+            if high >= 0:
+                found[one.partition] = high
+        return found
+
+    def close(self) -> None:
+        """Leave the group; revocation callbacks run in here."""
+        self._consumer.close()
+
+    def _columns(self, found: list[Message]) -> Batch:
+        if not found:
+            return Batch(None)
+        if any(one.error() is not None for one in found):
+            out_of_range: dict[int, str] = {}
+            for one in found:
+                if (error := one.error()) is not None:
+                    self._met(one, error, out_of_range)
+            found = [one for one in found if one.error() is None]
+            if not found:
+                return Batch(None, out_of_range)
+            return Batch(_records(found), out_of_range)
+        return Batch(_records(found))
+
+    def _met(
+        self, message: Message, error: KafkaError, out_of_range: dict[int, str]
+    ) -> None:
+        gone = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001 - librdkafka's names
+        if error.code() in gone:
+            out_of_range[message.partition() or 0] = error.str()
+        elif error.fatal() or not error.retriable():
+            raise broker_error(error, "consuming purchases")
+
+    def _seek(self, partition: int, offset: int) -> None:
+        """Seek; right after an assignment librdkafka may not be ready for it yet."""
+        deadline = time.monotonic() + SEEK_SECONDS
+        while True:
+            try:
+                self._consumer.seek(TopicPartition(self._topic, partition, offset))
+            except KafkaException as error:
+                early = kafka_error(error).code() == KafkaError._STATE  # noqa: SLF001 - librdkafka's name
+                if not early or time.monotonic() > deadline:
+                    raise broker_error(error, "seeking in purchases") from error
+                time.sleep(0.02)
+            else:
+                return
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        held = [TopicPartition(p.topic, p.partition, OFFSET_END) for p in partitions]
+        if self._is_cooperative():
+            consumer.incremental_assign(held)
+        else:
+            consumer.assign(held)
+        consumer.pause(held)
+        self._paused.update(p.partition for p in held)
+        self._rebalance.assigned += [p.partition for p in held]
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = [p.partition for p in partitions]
+        self._rebalance.revoked += numbers
+        self._leave(consumer, partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalance.lost += [p.partition for p in partitions]
+        self._leave(consumer, partitions)
+
+    def _leave(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._paused.difference_update(p.partition for p in partitions)
+        if self._is_cooperative():
+            consumer.incremental_unassign(partitions)
+        else:
+            consumer.unassign()
+
+    def _is_cooperative(self) -> bool:
+        return True
+
+
+def _records(found: list[Message]) -> Records:
+    return Records(
+        partitions=np.array([one.partition() for one in found], np.int32),
+        offsets=np.array([one.offset() for one in found], np.int64),
+        timestamps=np.array([one.timestamp()[1] for one in found], np.int64),
+        keys=[one.key() for one in found],
+        values=[one.value() for one in found],
+        headers=lambda row: _headers(found[row]),
+    )
+
+
+def _headers(message: Message) -> list[tuple[str, bytes | None]]:
+    found = message.headers() or []
+    pairs = found.items() if isinstance(found, dict) else found
+    return [(k, v.encode() if isinstance(v, str) else v) for k, v in pairs]

@@ -1,0 +1,418 @@
+"""The pump: a thread that owns the consumer of `profiles` and hands records to asyncio.
+
+Records cross to the loop over a bounded queue: when it is full the partitions are
+paused, and flow again when half of it is gone. Commits and rebalances cross between the
+two safely. A consume call is never cancelled.
+
+What the loop is handed comes in the order of each partition: a `ProfileBatch` counts
+every record up to its `next_offset`, tombstones too. At the end of a partition a batch
+without records carries the offset that the end lies at, beyond aborted records and the
+markers of transactions, so that a partition read to its end can be committed to its end
+and shows no lag. That offset comes in the stream, after all records before it; it is
+never the consumer's `position()`, which may be ahead of what was handed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self, cast
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from consumer.errors import Fenced, PosConsumerError, TopicAbsent
+from consumer.kafka.clients import broker_error, client_options, option_refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from confluent_kafka import Message
+    from numpy.typing import NDArray
+
+    from consumer.clock import Clock
+    from consumer.config import Settings
+
+MOST_RECORDS: Final = 10_000
+"""Records of one consume call: some 2 MB of profiles, rendered in about 50 ms."""
+
+QUEUE_BYTES: Final = 32_000_000
+"""Bound of the queue: enough to keep rendering busy while the next records come."""
+
+REVOKE_SECONDS: Final = 10.0
+"""How long a revocation waits for the loop, well below `max.poll.interval.ms`."""
+
+_POLL_SECONDS: Final = 0.1
+_TABLE_SECONDS: Final = 30.0
+_SESSION_SECONDS: Final = 45.0  # librdkafka's default
+_RECORD_OVERHEAD: Final = 100
+_OURS: Final = {
+    "enable.auto.commit": "false",
+    "enable.auto.offset.store": "false",
+    "enable.partition.eof": "true",
+    "isolation.level": "read_committed",
+    # The compacted topic is the outbox: without an offset everything is to be sent.
+    "auto.offset.reset": "earliest",
+    # Beyond this the prefetch only costs memory: our own queue feeds the rendering.
+    "queued.max.messages.kbytes": "32768",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileBatch:
+    """Records of one partition, in order and without tombstones.
+
+    `offsets` int64, `timestamps` int64 (milliseconds since the epoch) and `values` are
+    of equal length; `next_offset` lies after the last record, tombstones included.
+    `epoch` tells one assignment of the partition from the next.
+    """
+
+    partition: int
+    epoch: int
+    offsets: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
+    values: Sequence[bytes]
+    next_offset: int
+    records: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """These partitions are ours; each flows once `begin` was called for it."""
+
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """These partitions leave; answer with `leave` what is to be committed for them."""
+
+    partitions: tuple[int, ...]
+    answer: Future[dict[int, int]] = field(default_factory=Future)
+
+    def leave(self, offsets: Mapping[int, int]) -> None:
+        """Let the partitions go after committing these offsets."""
+        if not self.answer.done():
+            self.answer.set_result(dict(offsets))
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """These partitions are somebody else's already; nothing can be committed."""
+
+    partitions: tuple[int, ...]
+
+
+Change = Assigned | Revoked | Lost
+
+
+class ProfilesReader:
+    """Reads `profiles` for the upload group; an async context manager.
+
+    Everything but `owns` is called on the event loop it was opened on.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        """Make the consumer; it joins its group when the pump is opened."""
+        self._topic = settings.topics.profiles
+        options = {
+            **settings.kafka.for_consumer(),
+            **_OURS,
+            "group.id": settings.upload_group,
+        }
+        if options.get("group.protocol", "classic") == "classic":
+            options.setdefault("partition.assignment.strategy", "cooperative-sticky")
+        session = float(options.get("session.timeout.ms", _SESSION_SECONDS * 1_000))
+        self.session_seconds = session / 1_000
+        try:
+            self._consumer = Consumer(client_options(settings, "upload", options))
+        except KafkaException as error:
+            raise option_refused(error) from error
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop
+        self._thread = threading.Thread(target=self._pump, name="profiles-pump")
+        self._stop = threading.Event()
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._epochs: dict[int, int] = {}
+        self._epoch = 0
+        self._assignment: set[int] = set()
+        self._begun: set[int] = set()
+        self._changes: asyncio.Queue[Change | BaseException] = asyncio.Queue()
+        self._batches: deque[ProfileBatch] = deque()
+        self._arrived = asyncio.Event()
+        self._queued = 0  # bytes, changed under the lock
+        self._lock = threading.Lock()
+        self._full = False
+        self._ends: dict[int, int] = {}
+        self.partitions = 0
+        self.committed_at = float("-inf")
+
+    async def __aenter__(self) -> Self:
+        """Find the topic and start the pump; TopicAbsent if there is none."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            self.partitions = await asyncio.to_thread(self._count_partitions)
+        except BaseException:
+            self._consumer.close()
+            raise
+        self._thread.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the group and end the thread; nothing more is committed."""
+        self._stop.set()
+        await asyncio.shield(asyncio.to_thread(self._thread.join))
+
+    async def change(self) -> Change:
+        """Wait for the next change of assignment; raises what ended the pump."""
+        change = await self._changes.get()
+        if isinstance(change, BaseException):
+            raise change
+        return change
+
+    async def batch(self) -> ProfileBatch:
+        """Wait for the next batch of a partition that is still ours."""
+        while True:
+            while not self._batches:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch = self._batches.popleft()
+            with self._lock:
+                self._queued -= batch.size
+            if self.owns(batch):
+                return batch
+
+    def owns(self, batch: ProfileBatch) -> bool:
+        """Whether the batch's partition has been ours without a break since."""
+        return self._epochs.get(batch.partition) == batch.epoch
+
+    def begin(self, partitions: Iterable[int]) -> None:
+        """Let assigned partitions flow from their committed offset."""
+        wanted = tuple(partitions)
+        self._commands.put(lambda: self._begin(wanted))
+
+    def halt(self, partition: int) -> None:
+        """Stop a partition for good; it stays assigned, so that nobody skips it."""
+        self._epochs.pop(partition, None)
+        self._commands.put(lambda: self._halt(partition))
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        """Commit the next offsets to read, of partitions that are still ours.
+
+        Fenced if the group has moved on without us, BrokerUnreachable if it is worth
+        trying again.
+        """
+        done: Future[None] = Future()
+        self._commands.put(lambda: self._commit(dict(offsets), done))
+        await asyncio.wrap_future(done)
+
+    def lag(self, offsets: Mapping[int, int]) -> dict[int, int]:
+        """Return records from these offsets to the last known end, by partition."""
+        ends = self._ends
+        return {p: max(0, ends[p] - at) for p, at in offsets.items() if p in ends}
+
+    def _count_partitions(self) -> int:
+        try:
+            found = self._consumer.list_topics(self._topic, timeout=_TABLE_SECONDS)
+        except KafkaException as error:
+            raise broker_error(error, f"looking for {self._topic}") from error
+        topic = found.topics[self._topic]
+        if topic.error is not None or not topic.partitions:
+            raise TopicAbsent(
+                f"The topic {self._topic} does not exist.",
+                "Create it with `pos-consumer topics create`.",
+            )
+        return len(topic.partitions)
+
+    # Everything below runs in the pump's thread.
+
+    def _pump(self) -> None:
+        try:
+            self._consumer.subscribe(
+                [self._topic],
+                on_assign=self._assigned,
+                on_revoke=self._revoked,
+                on_lost=self._lost,
+            )
+            while not self._stop.is_set():
+                self._run_commands()
+                found = self._consumer.consume(MOST_RECORDS, _POLL_SECONDS)
+                self._hand_over(found)
+                self._breathe()
+        except KafkaException as error:
+            self._tell(broker_error(error, "consuming profiles"))
+        except BaseException as error:  # noqa: BLE001 - raised again by `change`
+            self._tell(error)
+        finally:
+            self._stop.set()
+            self._consumer.close()
+            self._run_commands()
+
+    def _run_commands(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._commands.get_nowait()()
+
+    def _hand_over(self, found: list[Message]) -> None:
+        by_partition: dict[int, list[Message]] = {}
+        ends: dict[int, int] = {}
+        for record in found:
+            error = record.error()
+            number = cast("int", record.partition())
+            if error is None:
+                by_partition.setdefault(number, []).append(record)
+                ends.pop(number, None)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                ends[number] = _offset(record)
+            elif not error.retriable():
+                raise broker_error(error, "consuming profiles")
+        for number in by_partition.keys() | ends.keys():
+            epoch = self._epochs.get(number)
+            if epoch is not None:
+                records = by_partition.get(number, [])
+                self._put(_columns(number, epoch, records, ends.get(number)))
+
+    def _put(self, batch: ProfileBatch) -> None:
+        with self._lock:
+            self._queued += batch.size
+        self._call(lambda: self._receive(batch))
+
+    def _receive(self, batch: ProfileBatch) -> None:
+        self._batches.append(batch)
+        self._arrived.set()
+
+    def _breathe(self) -> None:
+        """Pause when the queue is full, resume when half of it is gone."""
+        if not self._full and self._queued >= QUEUE_BYTES:
+            self._full = True
+            self._pause(self._begun)
+        elif self._full and self._queued <= QUEUE_BYTES // 2:
+            self._full = False
+            self._resume(self._begun)
+        for number in self._begun:
+            place = TopicPartition(self._topic, number)
+            _, high = self._consumer.get_watermark_offsets(place, cached=True)
+            if high >= 0:
+                self._ends[number] = high
+
+    def _begin(self, partitions: Sequence[int]) -> None:
+        ours = [number for number in partitions if number in self._epochs]
+        self._begun.update(ours)
+        if not self._full:
+            self._resume(ours)
+
+    def _halt(self, partition: int) -> None:
+        self._begun.discard(partition)
+        self._pause([partition])
+
+    def _pause(self, partitions: Iterable[int]) -> None:
+        held = [p for p in partitions if p in self._assignment]
+        self._consumer.pause([TopicPartition(self._topic, p) for p in held])
+
+    def _resume(self, partitions: Iterable[int]) -> None:
+        held = [p for p in partitions if p in self._assignment]
+        self._consumer.resume([TopicPartition(self._topic, p) for p in held])
+
+    def _commit(self, offsets: Mapping[int, int], done: Future[None]) -> None:
+        if done.cancelled():
+            return
+        try:
+            self._commit_now(offsets)
+        except PosConsumerError as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    def _commit_now(self, offsets: Mapping[int, int]) -> None:
+        places = [
+            TopicPartition(self._topic, number, offset)
+            for number, offset in offsets.items()
+            if number in self._epochs
+        ]
+        if not places:
+            return
+        if self._stop.is_set():
+            raise Fenced("The reader of profiles is closed.")
+        try:
+            answers = self._consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            raise broker_error(error, "committing offsets of profiles") from error
+        for answer in answers or []:
+            if answer.error is not None:
+                raise broker_error(answer.error, "committing offsets of profiles")
+        self.committed_at = self._clock.monotonic()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign(partitions)
+        consumer.pause(partitions)
+        for place in partitions:
+            self._epoch += 1
+            self._epochs[place.partition] = self._epoch
+            self._assignment.add(place.partition)
+        if partitions:
+            self._tell(Assigned(tuple(p.partition for p in partitions)))
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        leaving = Revoked(tuple(p.partition for p in partitions))
+        if not self._stop.is_set() and partitions:
+            self._tell(leaving)
+            with suppress(PosConsumerError, FutureTimeoutError):
+                # without an answer the offsets stay as they are: rows are sent again
+                self._commit_now(leaving.answer.result(REVOKE_SECONDS))
+        self._forget(leaving.partitions)
+        consumer.incremental_unassign(partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        lost = Lost(tuple(p.partition for p in partitions))
+        self._forget(lost.partitions)
+        self._tell(lost)
+        consumer.incremental_unassign(partitions)
+
+    def _forget(self, partitions: Iterable[int]) -> None:
+        for number in partitions:
+            self._epochs.pop(number, None)
+            self._assignment.discard(number)
+            self._begun.discard(number)
+            self._ends.pop(number, None)
+
+    def _tell(self, change: Change | BaseException) -> None:
+        self._call(lambda: self._changes.put_nowait(change))
+
+    def _call(self, function: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(function)
+
+
+def _columns(
+    partition: int, epoch: int, records: Sequence[Message], end: int | None
+) -> ProfileBatch:
+    kept = [record for record in records if record.value() is not None]
+    values = [record.value() or b"" for record in kept]
+    reached = _offset(records[-1]) + 1 if records else 0
+    return ProfileBatch(
+        partition=partition,
+        epoch=epoch,
+        offsets=np.array([record.offset() for record in kept], np.int64),
+        timestamps=np.array([record.timestamp()[1] for record in kept], np.int64),
+        values=values,
+        next_offset=max(reached, end or 0),
+        records=len(records),
+        size=sum(map(len, values)) + _RECORD_OVERHEAD * len(records),
+    )
+
+
+def _offset(record: Message) -> int:
+    return cast("int", record.offset())

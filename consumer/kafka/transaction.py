@@ -1,0 +1,154 @@
+"""The transactional producer: one transaction at a time, recycled when unclean.
+
+librdkafka speaks the transaction protocol from before KIP-890, in which a delayed end
+of one transaction can settle a later one. So whatever does not end cleanly ends this
+producer: the caller closes it and makes a new one with the same `transactional.id`,
+whose `init_transactions` fences the old.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaException, Producer, TopicPartition
+
+from consumer.errors import TransactionFailed
+from consumer.kafka.clients import broker_error, client_options
+from consumer.kafka.topics import MAX_RECORD_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from confluent_kafka import KafkaError, Message
+
+    from consumer.config import Settings
+
+TRANSACTION_TIMEOUT_MS: Final = 10_000
+INIT_SECONDS: Final = 30.0
+CALL_SECONDS: Final = 10.0
+QUEUE_FULL_SECONDS: Final = 1.0
+
+THROUGHPUT: Final = {
+    "linger.ms": "20",
+    "queue.buffering.max.messages": "2000000",
+    "queue.buffering.max.kbytes": "1048576",
+    "compression.type": "lz4",
+    "message.max.bytes": str(MAX_RECORD_BYTES),
+}
+
+
+class TransactionalProducer:
+    """Writes a batch's output and offsets in one transaction. All calls block."""
+
+    def __init__(self, settings: Settings, transactional_id: str) -> None:
+        """Fence whoever used this id before. Raises what `broker_error` makes."""
+        options = {
+            **THROUGHPUT,
+            **settings.kafka.for_producer(),
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+        }
+        self._reached: dict[tuple[str, int], int] = {}
+        self._failure: KafkaError | None = None
+        self._producer = Producer(client_options(settings, "aggregate", options))
+        try:
+            self._producer.init_transactions(INIT_SECONDS)
+        except KafkaException as error:
+            self.close()
+            raise broker_error(error, "starting transactions") from error
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self._reached.clear()
+        self._failure = None
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            raise broker_error(error, "opening a transaction") from error
+
+    def produce(
+        self,
+        topic: str,
+        partition: int,
+        records: Iterable[tuple[bytes | None, bytes | None]],
+        headers: list[tuple[str, bytes | None]] | None = None,
+    ) -> None:
+        """Queue key-value pairs for one partition, in order.
+
+        Only the last has a delivery callback: it tells the position reached, and
+        what fails before it fails the transaction.
+        """
+        produce = self._producer.produce
+        listed = list(records)
+        last = len(listed) - 1
+        options: dict[str, Any] = {} if headers is None else {"headers": headers}
+        for number, (key, value) in enumerate(listed):
+            callback = self._delivered if number == last else None
+            while True:
+                try:
+                    produce(
+                        topic,
+                        value,
+                        key,
+                        partition,
+                        on_delivery=callback,
+                        **options,
+                    )
+                except BufferError:
+                    self._producer.poll(QUEUE_FULL_SECONDS)
+                except KafkaException as error:
+                    raise broker_error(error, f"producing to {topic}") from error
+                else:
+                    break
+
+    def commit(
+        self,
+        topic: str,
+        next_offsets: Mapping[int, int],
+        group_metadata: Any,  # noqa: ANN401 - opaque
+    ) -> dict[tuple[str, int], int]:
+        """Send the input's offsets and commit.
+
+        Returns the next offset of each partition written, by (topic, partition).
+        Whatever goes wrong raises, and the outcome of the transaction is unknown.
+        """
+        offsets = [
+            TopicPartition(topic, partition, offset)
+            for partition, offset in next_offsets.items()
+        ]
+        try:
+            self._producer.send_offsets_to_transaction(
+                offsets, group_metadata, CALL_SECONDS
+            )
+            self._producer.commit_transaction(CALL_SECONDS)
+        except KafkaException as error:
+            raise broker_error(error, "committing a transaction") from error
+        self._producer.poll(0)
+        if self._failure is not None:
+            raise broker_error(self._failure, "delivering a transaction")
+        return dict(self._reached)
+
+    def abort(self) -> None:
+        """Roll back. Raises `TransactionFailed` or `Fenced` where that is unclean."""
+        try:
+            self._producer.abort_transaction(CALL_SECONDS)
+        except KafkaException as error:
+            raise broker_error(error, "rolling a transaction back") from error
+
+    def close(self) -> None:
+        """Close without waiting for anything that was not committed."""
+        self._producer.purge()
+        self._producer.close()
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failure = error
+            return
+        topic, partition, offset = (
+            message.topic(),
+            message.partition(),
+            message.offset(),
+        )
+        if topic is None or partition is None or offset is None:
+            raise TransactionFailed("A delivery report names no place.")
+        self._reached[topic, partition] = offset + 1

@@ -1,0 +1,245 @@
+"""The uploads ledger: what was sent to Target and has not come to its end.
+
+A compacted topic with as many partitions as `profiles`. A batch has one entry in each
+partition that its rows are from, under its own id as the key; every record is the whole
+entry, so compaction keeps what is needed:
+
+    intent     before the POST: offset ranges, rows, time       {"v": 1, "state": ...}
+    accepted   with Target's batch id and status URL            {"v": 1, "state": ...}
+    end        a tombstone, so that the topic stays as small as what is open
+
+The value is JSON: `v` 1, `state` "intent" or "accepted", `ranges` [[first, last], ...],
+`exact`, `rows`, `intent_at`, and once accepted `batch_id`, `status_url`, `accepted_at`,
+`ambiguous_at` (when an earlier try went without an answer, or null). Times are seconds
+since the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+
+from consumer.errors import BrokerUnreachable, PartitionHalt
+from consumer.kafka.clients import broker_error, client_options, option_refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from consumer.config import Settings
+
+FORMAT: Final = 1
+WRITE_SECONDS: Final = 30.0
+READ_SECONDS: Final = 60.0
+_BATCH: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One batch in one partition.
+
+    `ranges` are its offsets there, first and last included, `rows` how many rows they
+    hold; `exact` as in `target.offsets.Span`. An empty `batch_id` is a mere intent.
+    """
+
+    batch: str
+    partition: int
+    ranges: tuple[tuple[int, int], ...]
+    exact: bool
+    rows: int
+    intent_at: float
+    batch_id: str = ""
+    status_url: str = ""
+    accepted_at: float | None = None
+    ambiguous_at: float | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether Target gave the batch an id."""
+        return bool(self.batch_id)
+
+    def accept(
+        self,
+        batch_id: str,
+        status_url: str,
+        at: float,
+        ambiguous_at: float | None,
+    ) -> Entry:
+        """Return the entry of the same batch, now accepted."""
+        return replace(
+            self,
+            batch_id=batch_id,
+            status_url=status_url,
+            accepted_at=at,
+            ambiguous_at=ambiguous_at,
+        )
+
+
+def encode(entry: Entry) -> bytes:
+    """Write an entry as the value of its record."""
+    value: dict[str, Any] = {
+        "v": FORMAT,
+        "state": "accepted" if entry.accepted else "intent",
+        "ranges": entry.ranges,
+        "exact": entry.exact,
+        "rows": entry.rows,
+        "intent_at": entry.intent_at,
+    }
+    if entry.accepted:
+        value |= {
+            "batch_id": entry.batch_id,
+            "status_url": entry.status_url,
+            "accepted_at": entry.accepted_at,
+            "ambiguous_at": entry.ambiguous_at,
+        }
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def decode(key: bytes | None, value: bytes, partition: int) -> Entry:
+    """Read a record's entry; PartitionHalt if this release cannot read it."""
+    try:
+        found = json.loads(value)
+        if found["v"] != FORMAT:
+            message = f"its format is {found['v']!r}, this release reads {FORMAT}"
+            raise ValueError(message)  # noqa: TRY301 - told like any other defect
+        return Entry(
+            batch=(key or b"").decode(),
+            partition=partition,
+            ranges=tuple((int(first), int(last)) for first, last in found["ranges"]),
+            exact=bool(found["exact"]),
+            rows=int(found["rows"]),
+            intent_at=float(found["intent_at"]),
+            batch_id=found.get("batch_id", ""),
+            status_url=found.get("status_url", ""),
+            accepted_at=found.get("accepted_at"),
+            ambiguous_at=found.get("ambiguous_at"),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise PartitionHalt(
+            "ledger_unreadable",
+            "Run a release that can read it, or remove the record if it is no entry.",
+            what=f"A record of the uploads ledger, partition {partition}, cannot be "
+            f"read: {error}.",
+        ) from error
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """What became of the records of one write."""
+
+    missing: int
+    errors: list[KafkaError] = field(default_factory=list)
+
+    def report(self, error: KafkaError | None, _record: object) -> None:
+        self.missing -= 1
+        if error is not None:
+            self.errors.append(error)
+
+
+class UploadsLedger:
+    """Writes and reads entries; every method blocks, call them off the event loop.
+
+    Threads may share it. `close` it when done.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Make the producer; ConfigurationError if an option is refused."""
+        self._settings = settings
+        self._topic = settings.topics.uploads
+        options = settings.kafka.for_producer() | {
+            "enable.idempotence": "true",
+            "acks": "all",
+            "linger.ms": "0",
+            "delivery.timeout.ms": str(int(WRITE_SECONDS * 1_000)),
+        }
+        try:
+            self._producer = Producer(client_options(settings, "uploads", options))
+        except KafkaException as error:
+            raise option_refused(error) from error
+
+    def write(self, entries: Iterable[Entry]) -> None:
+        """Write entries durably; when it returns, every replica has them.
+
+        BrokerUnreachable or BrokerRefused if not: then they may or may not be there.
+        """
+        self._put([(e.partition, e.batch, encode(e)) for e in entries])
+
+    def end(self, batch: str, partitions: Iterable[int]) -> None:
+        """Write that a batch has come to its end in these partitions."""
+        self._put([(partition, batch, None) for partition in partitions])
+
+    def read_open(self, partition: int) -> list[Entry]:
+        """Read a partition to its end and return its open entries, oldest first.
+
+        PartitionHalt if one cannot be read, BrokerUnreachable if the end is not reached
+        in time.
+        """
+        options = self._settings.kafka.for_consumer() | {
+            "group.id": f"{self._settings.upload_group}-ledger",
+            "enable.auto.commit": "false",
+            "enable.partition.eof": "true",
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+        }
+        consumer = Consumer(client_options(self._settings, "uploads", options))
+        try:
+            return self._read(consumer, partition)
+        except KafkaException as error:
+            raise broker_error(error, "reading the uploads ledger") from error
+        finally:
+            consumer.close()
+
+    def close(self) -> None:
+        """Let go of the broker; everything written was durable before."""
+        self._producer.flush(1.0)
+
+    def _read(self, consumer: Consumer, partition: int) -> list[Entry]:
+        consumer.assign([TopicPartition(self._topic, partition, 0)])
+        values: dict[bytes | None, bytes] = {}
+        waited = 0.0
+        while waited < READ_SECONDS:
+            records = consumer.consume(_BATCH, 1.0)
+            waited += 0.0 if records else 1.0
+            for record in records:
+                error = record.error()
+                if error is None:
+                    values.pop(record.key(), None)
+                    if (value := record.value()) is not None:
+                        values[record.key()] = value
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                    return [decode(k, v, partition) for k, v in values.items()]
+                elif not error.retriable():
+                    raise broker_error(error, "reading the uploads ledger")
+        raise BrokerUnreachable(
+            f"The uploads ledger, partition {partition}, could not be read to its end "
+            f"within {READ_SECONDS:g} s."
+        )
+
+    def _put(self, records: Sequence[tuple[int, str, bytes | None]]) -> None:
+        delivery = _Delivery(len(records))
+        try:
+            for partition, key, value in records:
+                self._producer.produce(
+                    self._topic,
+                    key=key.encode(),
+                    value=value,
+                    partition=partition,
+                    on_delivery=delivery.report,
+                )
+            self._producer.flush(WRITE_SECONDS)
+        except (KafkaException, BufferError) as error:
+            if isinstance(error, KafkaException):
+                raise broker_error(error, "writing the uploads ledger") from error
+            raise BrokerUnreachable("The uploads ledger's queue is full.") from error
+        if delivery.errors:
+            raise broker_error(delivery.errors[0], "writing the uploads ledger")
+        if delivery.missing:
+            raise BrokerUnreachable("The uploads ledger was not written in time.")

@@ -1,0 +1,190 @@
+"""SQL expressions of the configuration: parsed, and held to be row-wise and pure.
+
+A text enters, an `Expression` leaves: a polars expression that maps one row to one
+value and depends on nothing but that row. Aggregates, windows, clocks, random and
+whatever changes the number of rows are refused twice: by an allowlist over the
+expression's tree, and by evaluating a sample as one batch, row by row and reversed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from consumer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALLOWED = "a row-wise, pure SQL expression over one event"
+
+# polars replaces these by the present time while it parses, so that the tree no
+# longer shows a clock: they are found in the text.
+CLOCKS = re.compile(
+    r"\b(now|today|current_date|current_time|current_timestamp|localtime"
+    r"|localtimestamp)\b",
+    re.IGNORECASE,
+)
+QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
+
+# Node names of polars' serialised expressions (`Expr.meta.serialize`).
+ROW_WISE_NODES = frozenset(
+    {"Column", "Literal", "BinaryExpr", "Ternary", "Cast", "Alias", "Function"}
+)
+ROW_WISE_FUNCTIONS = frozenset(
+    {
+        "StringExpr",
+        "TemporalExpr",
+        "StructExpr",
+        "Sql",
+        "Coalesce",
+        "Abs",
+        "Negate",
+        "Sign",
+        "Round",
+        "Floor",
+        "Ceil",
+        "Pow",
+        "FillNull",
+        "MinHorizontal",
+        "MaxHorizontal",
+        "ConcatExpr",
+    }
+)
+ROW_WISE_BOOLEANS = frozenset(
+    {"IsNull", "IsNotNull", "Not", "IsIn", "IsBetween", "IsNan", "IsNotNan"}
+)
+CHANGES_LENGTH = frozenset({"ConcatVertical", "Explode", "Split", "ExtractAll"})
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A parsed expression, the column names it reads, and where it was written.
+
+    `outer` names the fields that an item's expression reads as `event.x`.
+    """
+
+    key: str
+    sql: str
+    expr: pl.Expr
+    columns: frozenset[str]
+    outer: frozenset[str]
+
+
+def parse(key: str, sql: str) -> Expression:
+    """Parse the SQL text that the configuration has at `key`.
+
+    Raises `ConfigurationError` when it is no expression, or not row-wise and pure.
+    """
+    bare = QUOTED.sub("''", sql)
+    if clock := CLOCKS.search(bare):
+        raise _refused(key, sql, f"{clock.group(0)} reads a clock")
+    if re.search(r"\bselect\b", bare, re.IGNORECASE):
+        raise _refused(key, sql, "SELECT reads more than one row")
+    try:
+        expr = pl.sql_expr(sql)
+        tree = json.loads(expr.meta.serialize(format="json"))
+    except (PolarsError, ValueError) as error:
+        raise _refused(key, sql, _first_line(error)) from error
+    outer: set[str] = set()
+    for node in _walk(tree):
+        _check_node(key, sql, node)
+        outer |= _outer_field(node)
+    return Expression(
+        key, sql, expr, frozenset(expr.meta.root_names()), frozenset(outer)
+    )
+
+
+def check_row_wise(expression: Expression, sample: pl.DataFrame) -> pl.DataType:
+    """Evaluate on a sample in three ways and return the type of the result.
+
+    `sample` has a few rows of every column that the expression may read. Raises
+    `ConfigurationError` naming the columns there are when one is unknown, the types
+    when they do not fit, and the difference when a row's value depends on others.
+    """
+    expr = expression.expr.alias("value")
+    missing = sorted(expression.columns - set(sample.columns))
+    if missing:
+        raise ConfigurationError(
+            expression.key,
+            expression.sql,
+            f"columns of the event ({', '.join(sorted(sample.columns))}); "
+            f"there is no {', '.join(missing)}",
+        )
+    try:
+        dtype = sample.clear().select(expr).schema["value"]
+    except PolarsError as error:
+        raise _refused(expression.key, expression.sql, _first_line(error)) from error
+    try:
+        whole = sample.select(expr)
+    except PolarsError:
+        # A cast may fail on made-up values; the tree has been checked all the same.
+        return dtype
+    single = pl.concat(
+        [sample.slice(row, 1).select(expr) for row in range(len(sample))]
+    )
+    turned = sample.reverse().select(expr).reverse()
+    if len(whole) != len(sample) or not (whole.equals(single) and whole.equals(turned)):
+        raise _refused(
+            expression.key, expression.sql, "its value depends on other rows"
+        )
+    return dtype
+
+
+def _walk(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON
+    """Yield every expression node (a mapping with one name) below and including."""
+    if isinstance(node, list):
+        for child in node:
+            yield from _walk(child)
+    elif isinstance(node, dict):
+        yield node
+        for name, child in node.items():
+            if name not in {"function", "dtype", "Literal", "options"}:
+                yield from _walk(child)
+
+
+def _check_node(key: str, sql: str, node: dict[str, Any]) -> None:
+    if len(node) != 1:
+        return
+    (name,) = node
+    if not name[:1].isupper() or name in ROW_WISE_NODES - {"Function"}:
+        return
+    if name != "Function":
+        raise _refused(key, sql, f"{name} is not row-wise")
+    function = node["Function"]["function"]
+    family, member = (
+        next(iter(function.items())) if isinstance(function, dict) else (function, None)
+    )
+    if isinstance(member, dict):
+        member = next(iter(member), None)
+    if family == "Boolean":
+        allowed = member in ROW_WISE_BOOLEANS
+    else:
+        allowed = family in ROW_WISE_FUNCTIONS and member not in CHANGES_LENGTH
+    if not allowed:
+        called = family if member is None else f"{family}.{member}"
+        raise _refused(key, sql, f"{called} is not among the row-wise functions")
+
+
+def _outer_field(node: dict[str, Any]) -> set[str]:
+    function = node.get("Function")
+    if not isinstance(function, dict):
+        return set()
+    called = function["function"]
+    if not (isinstance(called, dict) and isinstance(called.get("StructExpr"), dict)):
+        return set()
+    of_event = function["input"] == [{"Column": "event"}]
+    return {called["StructExpr"]["FieldByName"]} if of_event else set()
+
+
+def _refused(key: str, sql: str, why: str) -> ConfigurationError:
+    return ConfigurationError(key, sql, f"{ALLOWED}: {why}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

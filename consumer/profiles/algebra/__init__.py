@@ -1,0 +1,1 @@
+"""The aggregates as commutative monoids over columns, one file a kind."""

@@ -1,0 +1,151 @@
+"""Fold a batch of events into the profiles of its visitors.
+
+Enters: events with their partitions and offsets, and the stored profiles of their
+visitors. Leaves: the changed profiles as columns. Pure: what is read from and
+written to the store and to Kafka is the caller's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import polars_hash  # noqa: F401 - registers the `nchash` namespace
+import pyarrow as pa
+
+from consumer.profiles import columns as cols
+from consumer.profiles.algebra.catalogue import aggregate_for
+from consumer.profiles.operands import Operands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from consumer.frames import Events
+    from consumer.plan.compile import Plan
+    from consumer.profiles.columns import Ints
+
+ORDERED = frozenset({"first", "last", "recent"})
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The distinct visitors of a batch, sorted by partition and store key.
+
+    `of_event` is the slot of each event; the other columns have a row a slot:
+    `partitions` int32, `keys` (16 bytes each, the store's) and `visitors`.
+    """
+
+    of_event: Ints
+    partitions: NDArray[np.int32]
+    keys: list[bytes]
+    visitors: pa.StringArray
+
+    def __len__(self) -> int:
+        """Count the visitors."""
+        return len(self.keys)
+
+
+def hash128(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Hash text by XXH3-128 over its UTF-8; gives the high and the low halves."""
+    low_half = pl.lit(2**64 - 1, dtype=pl.UInt128)
+    halves = (
+        texts.to_frame("text")
+        .select(pl.col("text").nchash.xxh3_128().alias("hash"))  # type: ignore[attr-defined]  # polars_hash registers it
+        .select(
+            low=(pl.col("hash") & low_half).cast(pl.UInt64),
+            high=(pl.col("hash") // 2**64).cast(pl.UInt64),
+        )
+    )
+    return halves["high"].to_numpy(), halves["low"].to_numpy()
+
+
+def packed(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.void]:
+    """Join hash halves into 16-byte values that sort as bytes like the numbers."""
+    pairs = np.empty((len(high), 2), ">u8")
+    pairs[:, 0] = high
+    pairs[:, 1] = low
+    return pairs.view("V16").reshape(-1)
+
+
+def packed_hashes(visitors: Iterable[bytes]) -> list[bytes]:
+    """Give the store keys of visitor ids in UTF-8, in order."""
+    texts = pl.Series([visitor.decode() for visitor in visitors], dtype=pl.String)
+    keys: list[bytes] = packed(*hash128(texts)).tolist()
+    return keys
+
+
+def assign_slots(visitors: pl.Series, partitions: NDArray[np.int32]) -> Slots:
+    """Give each visitor of each partition a slot."""
+    high, low = hash128(visitors)
+    order = np.lexsort((low, high, partitions))
+    changes = np.ones(len(order), bool)
+    sorted_columns = [column[order] for column in (partitions, high, low)]
+    changes[1:] = np.logical_or.reduce([c[1:] != c[:-1] for c in sorted_columns])
+    of_event = np.empty(len(order), np.int64)
+    of_event[order] = np.cumsum(changes) - 1
+    firsts = order[changes]
+    return Slots(
+        of_event,
+        partitions[firsts],
+        packed(high[firsts], low[firsts]).tolist(),
+        pa.array(cols.from_series(visitors.gather(pl.Series(firsts)))),
+    )
+
+
+class Fold:
+    """The plan's attributes as one operation on columns."""
+
+    def __init__(self, plan: Plan, generation: int) -> None:
+        """Compile the attributes into their monoids."""
+        self._generation = generation
+        self._attributes = [(a, aggregate_for(a)) for a in plan.attributes]
+
+    def replayed(
+        self, slots: Slots, stored: pa.RecordBatch, offsets: Ints
+    ) -> NDArray[np.bool_]:
+        """Flag events at or below what their visitor's profile has folded already.
+
+        `stored` has a row a slot, null where the visitor is new.
+        """
+        reached = stored.column("source_offset").fill_null(-1).to_numpy()
+        flags: NDArray[np.bool_] = offsets <= reached[slots.of_event]
+        return flags
+
+    def fold(
+        self, slots: Slots, events: Events, offsets: Ints, stored: pa.RecordBatch
+    ) -> pa.RecordBatch:
+        """Fold events into the stored profiles of all slots.
+
+        `offsets` are the source offsets of the events; `stored` has a row a slot,
+        null where the visitor is new. Every slot has at least one event.
+        """
+        count = len(slots)
+        reached = (
+            stored.column("source_offset").fill_null(-1).to_numpy(zero_copy_only=False)
+        )
+        reached = reached.copy()
+        np.maximum.at(reached, slots.of_event, offsets)
+        versions = stored.column("version").fill_null(0).to_numpy(zero_copy_only=False)
+        names = ["visitor", "version", "generation", "source_partition"]
+        columns: list[pa.Array] = [
+            slots.visitors,
+            pa.array(versions + 1),
+            pa.array(np.full(count, self._generation, np.int32)),
+            pa.array(slots.partitions),
+            pa.array(reached),
+            pa.array(np.zeros(count, np.int32)),
+        ]
+        names += ["source_offset", "as_of_day"]
+        operands = Operands(events, slots.of_event, count)
+        for plan, aggregate in self._attributes:
+            rows = operands.rows(plan, ordered=plan.aggregate in ORDERED)
+            held = aggregate.from_arrow(stored.column(plan.name))
+            columns.append(
+                aggregate.to_arrow(aggregate.combine(held, aggregate.lift(rows)))
+            )
+            names.append(plan.name)
+        return pa.RecordBatch.from_arrays(columns, names=names)

@@ -1,0 +1,144 @@
+"""The rows that an aggregate folds: operands with the visitor slot of each.
+
+Enters: the events of a batch and the slot of each event. Leaves: for each attribute
+the `Rows` that take part, in any order or sorted by slot and time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from consumer.profiles import columns as cols
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from consumer.frames import Events
+    from consumer.plan.attributes import AttributePlan
+    from consumer.profiles.columns import Column, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in time rows stand: the order in which first, last and recent see them."""
+
+    time: Ints
+    event: Column
+    item: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The places of rows, looked up only for the rows that are picked."""
+
+    events: Ints
+    times: Ints
+    ids: Column
+    item: NDArray[np.int32]
+
+    def take(self, rows: Ints) -> Place:
+        """Give the places of the picked rows."""
+        events = self.events[rows]
+        return Place(self.times[events], cols.take(self.ids, events), self.item[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows that take part: `slots` (0 to `count` - 1), operand, weight, order.
+
+    Sorted by slot and place for the aggregates that ask for order, else unsorted.
+    """
+
+    count: int
+    slots: Ints
+    operand: Column
+    weight: Ints | None
+    order: Order
+
+
+class Operands:
+    """Gives each attribute its rows; sorts at most once for events and for items."""
+
+    def __init__(self, events: Events, slots: Ints, count: int) -> None:
+        """Take the slot of each event, and the number of slots."""
+        self._events = events
+        self._slots = slots
+        self._count = count
+
+    def rows(self, plan: AttributePlan, *, ordered: bool) -> Rows:
+        """Give the rows of one attribute."""
+        items = self._events.items if plan.source == "items" else None
+        frame = self._events.operands if items is None else items.operands
+        operand = frame[plan.operand_column]
+        order = self._item_order if plan.source == "items" else self._event_order
+        picked = self._sorted(plan.source) if ordered else None
+        if operand.null_count():
+            valid = operand.is_not_null().to_numpy()
+            picked = np.flatnonzero(valid) if picked is None else picked[valid[picked]]
+        slots = self._slots[order.events]
+        weight = frame[plan.weight_column] if plan.weight_column else None
+        if picked is not None:
+            operand = operand.gather(pl.Series(picked))
+            slots = slots[picked]
+            weight = None if weight is None else weight.gather(pl.Series(picked))
+            order = Order(
+                order.events[picked], order.times, order.ids, order.item[picked]
+            )
+        return Rows(
+            self._count,
+            slots,
+            cols.from_series(operand),
+            None if weight is None else weight.to_numpy(),
+            order,
+        )
+
+    @cached_property
+    def _event_order(self) -> Order:
+        identity = self._events.identity
+        count = len(self._events)
+        return Order(
+            np.arange(count),
+            identity["event_time"].to_numpy(),
+            cols.from_series(identity["event_id"]),
+            np.zeros(count, np.int32),
+        )
+
+    @cached_property
+    def _item_order(self) -> Order:
+        events, items = self._event_order, self._events.items
+        if items is None:
+            message = "the plan reads items, the batch has none"
+            raise AssertionError(message)
+        return Order(items.events, events.times, events.ids, items.index)
+
+    def _sorted(self, source: str) -> Ints:
+        return self._sorted_events if source == "event" else self._sorted_items
+
+    @cached_property
+    def _sorted_events(self) -> Ints:
+        """Order events by slot, time and, where these tie, event id."""
+        times = self._event_order.times
+        order = np.lexsort((times, self._slots))
+        slots, sorted_times = self._slots[order], times[order]
+        tied = (slots[1:] == slots[:-1]) & (sorted_times[1:] == sorted_times[:-1])
+        if not tied.any():
+            return order
+        both = np.flatnonzero(np.append(tied, [False]) | np.insert(tied, 0, [False]))
+        rank = np.zeros(len(order), np.int64)
+        ids = cols.take(self._event_order.ids, order[both])
+        rank[order[both]] = cols.ranked(ids)[0]
+        return np.lexsort((rank, times, self._slots))
+
+    @cached_property
+    def _sorted_items(self) -> Ints:
+        """Lay out each event's items in the order of the events."""
+        owners = self._item_order.events
+        lengths = np.bincount(owners, minlength=len(self._events))
+        starts = np.cumsum(lengths) - lengths
+        order = self._sorted_events
+        return cols.ranges(starts[order], lengths[order])

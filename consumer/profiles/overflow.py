@@ -1,0 +1,92 @@
+"""Which events would push a visitor past `max_keys`: the slow, exact path.
+
+Only visitors whose folded profile has too many keys come here. Their events are
+walked one by one in partition order, and each that would exceed the limit of any
+attribute is refused whole; nothing is approximated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from consumer.frames import Events
+    from consumer.plan.attributes import AttributePlan
+    from consumer.profiles.columns import Ints
+
+Weights = dict[Any, int]
+
+
+def refused_events(
+    attributes: list[AttributePlan],
+    events: Events,
+    slots: Ints,
+    overfull: NDArray[np.bool_],
+    stored: pa.RecordBatch,
+) -> NDArray[np.bool_]:
+    """Flag the events to refuse, among those of the `overfull` slots.
+
+    `slots` is the slot of each event, `stored` has a row a slot.
+    """
+    entries = [_entries(plan, events) for plan in attributes]
+    refused = np.zeros(len(events), bool)
+    for slot in np.flatnonzero(overfull).tolist():
+        held = [_held(stored.column(plan.name)[slot].as_py()) for plan in attributes]
+        for event in np.flatnonzero(slots == slot).tolist():
+            grown = [
+                _added(plan, weights, of_event.get(event, []))
+                for plan, weights, of_event in zip(
+                    attributes, held, entries, strict=True
+                )
+            ]
+            if any(
+                len(weights) > plan.max_keys and len(weights) > len(before)
+                for plan, weights, before in zip(attributes, grown, held, strict=True)
+            ):
+                refused[event] = True
+            else:
+                held = grown
+    return refused
+
+
+def _entries(plan: AttributePlan, events: Events) -> dict[int, list[tuple[Any, int]]]:
+    """Give each event's keys with their weights."""
+    items = events.items if plan.source == "items" else None
+    frame = events.operands if items is None else items.operands
+    owners = range(len(events)) if items is None else items.events.tolist()
+    keys = frame[plan.operand_column].to_list()
+    weights = (
+        frame[plan.weight_column].to_list() if plan.weight_column else [1] * len(keys)
+    )
+    found: dict[int, list[tuple[Any, int]]] = {}
+    for owner, key, weight in zip(owners, keys, weights, strict=True):
+        if key is not None:
+            found.setdefault(owner, []).append((key, weight))
+    return found
+
+
+def _held(state: list[Any] | None) -> Weights:
+    return {
+        entry["key"] if isinstance(entry, dict) else entry: (
+            entry["weight"] if isinstance(entry, dict) else 1
+        )
+        for entry in state or []
+    }
+
+
+def _added(
+    plan: AttributePlan, held: Weights, entries: list[tuple[Any, int]]
+) -> Weights:
+    if not entries:
+        return held
+    grown = dict(held)
+    for key, weight in entries:
+        grown[key] = 1 if plan.aggregate == "distinct" else grown.get(key, 0) + weight
+        if grown[key] == 0:
+            del grown[key]
+    return grown

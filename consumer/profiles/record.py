@@ -1,0 +1,183 @@
+"""The profile record: its Avro schema, and columns to bytes and back.
+
+A record is Avro with Confluent framing: a zero byte, a schema id of four bytes, the
+fields. The same bytes go to the `profiles` topic and into the local store. Where no
+registry has given the schema an id, the id is made from the schema's fingerprint and
+is negative, so that it never meets a registry's.
+
+The framing is read and written as two more fields in front of the record (a boolean
+and a float have just these sizes), so that nothing is sliced or copied. The codec is
+pyruhvro; profile schemas use only the types it is sound for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import fastavro.schema
+import numpy as np
+import pyarrow as pa
+import pyruhvro
+
+from consumer.profiles.algebra.catalogue import aggregate_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from consumer.plan.compile import Plan
+
+FORMAT = 1
+FRAME = 5
+HEADER = (
+    ("visitor", "string"),
+    ("version", "long"),
+    ("generation", "int"),
+    ("source_partition", "int"),
+    ("source_offset", "long"),
+    ("as_of_day", "int"),
+)
+DOCS = {
+    "visitor": "The visitor id that Target knows.",
+    "version": "Rises by one with each change of this profile.",
+    "generation": "The generation of the configuration that wrote this.",
+    "source_partition": "The partition that the visitor's events come from.",
+    "source_offset": "The offset of the last event folded.",
+    "as_of_day": "Days since the epoch at which windows were rendered; 0: no windows.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSchema:
+    """One version of the record's schema and the id in its framing."""
+
+    text: str
+    schema_id: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> ProfileSchema:
+        """Derive the schema from the configured attributes, in a stable order."""
+        fields: list[dict[str, Any]] = [
+            {"name": name, "type": kind, "doc": DOCS[name]} for name, kind in HEADER
+        ]
+        fields += [
+            {"name": a.name, "type": aggregate_for(a).field, "doc": a.summary}
+            for a in sorted(plan.attributes, key=lambda one: one.name)
+        ]
+        schema = {
+            "type": "record",
+            "name": "Profile",
+            "namespace": "pos_consumer",
+            "doc": f"A visitor's profile, format {FORMAT}.",
+            "fields": fields,
+        }
+        text = json.dumps(schema)
+        return cls(text, fingerprint_id(text))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The record's fields in order."""
+        return tuple(field["name"] for field in json.loads(self.text)["fields"])
+
+    @property
+    def framed(self) -> str:
+        """The schema with the framing bytes as fields in front."""
+        schema = json.loads(self.text)
+        schema["fields"] = [
+            {"name": "_magic", "type": "boolean"},
+            {"name": "_schema_id", "type": "float"},
+            *schema["fields"],
+        ]
+        return json.dumps(schema)
+
+
+def fingerprint_id(schema: str) -> int:
+    """Make a negative schema id from a schema's CRC-64-AVRO fingerprint."""
+    canonical = fastavro.schema.to_parsing_canonical_form(json.loads(schema))
+    digest = fastavro.schema.fingerprint(canonical, "CRC-64-AVRO")
+    return -1 - (int(digest[:8], 16) & 0x7FFF_FFFF)
+
+
+class ProfileCodec:
+    """Encodes profiles by one schema and decodes them by every schema known."""
+
+    def __init__(self, current: ProfileSchema) -> None:
+        """Write by `current`; read that, and whatever `learn` adds."""
+        self.current = current
+        self._readers = {current.schema_id: current.framed}
+        self._writer = current.framed
+        self._target: pa.Schema = pyruhvro.avro_to_arrow_schema(current.text)
+
+    def learn(self, schemas: Mapping[int, str]) -> None:
+        """Read records of older schemas too: text by schema id."""
+        for schema_id, text in schemas.items():
+            self._readers[schema_id] = ProfileSchema(text, schema_id).framed
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of decoded profiles."""
+        return self._target
+
+    def encode(self, profiles: pa.RecordBatch) -> list[bytes]:
+        """Encode columns (as in `schema`) into framed records."""
+        count = profiles.num_rows
+        framing = np.full(count, self.current.schema_id, ">i4").view("<f4")
+        batch = pa.RecordBatch.from_arrays(
+            [
+                pa.array(np.zeros(count, bool)),
+                pa.array(framing),
+                *(profiles.column(name) for name in self.schema.names),
+            ],
+            names=["_magic", "_schema_id", *self.schema.names],
+        )
+        encoded: list[pa.BinaryArray] = pyruhvro.serialize_record_batch(
+            batch, self._writer, 1
+        )
+        return [record for chunk in encoded for record in chunk.to_pylist()]
+
+    def decode(self, records: Sequence[bytes]) -> pa.RecordBatch:
+        """Decode framed records into columns of `schema`, in order.
+
+        Attributes that a record's schema lacks are null. Raises `KeyError` with the
+        schema id when a record was written by a schema that is not known.
+        """
+        ids = schema_ids(records)
+        known = np.unique(ids).tolist()
+        if len(known) == 1:
+            return self._decode(known[0], records)
+        parts, places = [], []
+        for schema_id in known:
+            rows = np.flatnonzero(ids == schema_id)
+            places.append(rows)
+            mine = [records[row] for row in rows.tolist()]
+            parts.append(self._decode(schema_id, mine))
+        back = np.argsort(np.concatenate(places)) if places else np.zeros(0, int)
+        table = pa.Table.from_batches(parts, self.schema).take(pa.array(back))
+        batches = table.combine_chunks().to_batches()
+        return batches[0] if batches else _empty(self.schema)
+
+    def _decode(self, schema_id: int, records: Sequence[bytes]) -> pa.RecordBatch:
+        batch: pa.RecordBatch = pyruhvro.deserialize_array(
+            list(records), self._readers[schema_id]
+        )
+        columns = [
+            batch.column(field.name)
+            if field.name in batch.schema.names
+            else pa.nulls(batch.num_rows, field.type)
+            for field in self.schema
+        ]
+        fields = [field.with_nullable(nullable=True) for field in self.schema]
+        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def schema_ids(records: Sequence[bytes]) -> NDArray[np.int32]:
+    """Read the schema id of each framed record."""
+    heads = b"".join([record[1:FRAME] for record in records])
+    return np.frombuffer(heads, ">i4").astype(np.int32)
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema)

@@ -1,0 +1,131 @@
+"""Profile records rendered to what Target gets.
+
+Enters: profile records as bytes, of any number of visitors. Leaves: a batch of
+strings, one row a visitor and one column an attribute. A row is always the absolute
+snapshot of all attributes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pyarrow as pa
+
+from consumer.profiles.algebra.catalogue import aggregate_for
+from consumer.profiles.values import is_listed, state_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from consumer.plan.attributes import AttributePlan
+    from consumer.profiles.record import ProfileCodec
+
+
+class RowRenderer:
+    """Renders profile records by the plan's `render` and `format`."""
+
+    def __init__(
+        self, attributes: Sequence[AttributePlan], codec: ProfileCodec
+    ) -> None:
+        """Render these attributes, in this order, of records that `codec` reads."""
+        self._attributes = tuple(attributes)
+        self._codec = codec
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attribute names sent, in column order."""
+        return tuple(plan.name for plan in self._attributes)
+
+    def rows(self, values: Sequence[bytes]) -> pa.RecordBatch:
+        """Render records in order.
+
+        Columns: `visitor` string, `version` int64, `generation` int32, then one
+        nullable string an attribute; null: there is nothing to send.
+        """
+        return self.render(self._codec.decode(values))
+
+    def render(self, profiles: pa.RecordBatch) -> pa.RecordBatch:
+        """Render decoded profiles; the same columns as `rows`."""
+        columns = [profiles.column(n) for n in ("visitor", "version", "generation")]
+        columns += [
+            render_attribute(plan, profiles.column(plan.name))
+            for plan in self._attributes
+        ]
+        names = ["visitor", "version", "generation", *self.attributes]
+        return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def render_attribute(plan: AttributePlan, states: pa.Array) -> pa.StringArray:
+    """Render one attribute's column of profile records to strings."""
+    values = state_values(plan, aggregate_for(plan).from_arrow(states))
+    if not is_listed(plan):
+        return _strings(_text(plan, values))
+    offsets = values.list.len().fill_null(0)
+    flat = values.explode(empty_as_null=False, keep_nulls=False)
+    lists = (
+        pl.DataFrame(
+            {
+                "row": pl.Series(range(len(values)))
+                .repeat_by(offsets)
+                .explode(empty_as_null=False, keep_nulls=False),
+                "text": _text(plan, flat),
+            },
+            schema_overrides={"row": pl.Int64},
+        )
+        .group_by("row", maintain_order=True)
+        .agg(pl.col("text").str.join(plan.format.separator))
+    )
+    rows = pl.DataFrame({"row": pl.Series(range(len(values)), dtype=pl.Int64)})
+    joined = rows.join(lists, on="row", how="left", maintain_order="left")["text"]
+    return _strings(_sentinel(plan, joined))
+
+
+def _text(plan: AttributePlan, values: pl.Series) -> pl.Series:
+    """Apply `render` and `format` to single values in storage form."""
+    loaded = plan.shown.load(pl.col("value").cast(plan.shown.dtype)).alias("value")
+    frame = values.alias("value").to_frame().select(loaded)
+    if plan.render is not None:
+        frame = frame.select(plan.render.alias("value"))
+    text = frame.select(_formatted(plan, frame.schema["value"]).alias("value"))["value"]
+    return text if is_listed(plan) else _sentinel(plan, text)
+
+
+def _formatted(  # noqa: PLR0911 - one return a format
+    plan: AttributePlan, dtype: pl.DataType
+) -> pl.Expr:
+    value = pl.col("value")
+    match plan.format.kind:
+        case "decimal":
+            wide = value.cast(pl.Decimal(38, max(plan.format.scale, 12)))
+            fixed = wide.round(plan.format.scale, mode="half_away_from_zero")
+            return fixed.cast(pl.Decimal(38, plan.format.scale)).cast(pl.String)
+        case "integer":
+            return value.cast(pl.Int64).cast(pl.String)
+        case "date":
+            return value.cast(pl.Date).dt.to_string("%Y-%m-%d")
+        case "datetime":
+            return value.cast(pl.Datetime("us")).dt.to_string("%Y-%m-%dT%H:%M:%SZ")
+        case "boolean":
+            truth = value.cast(pl.Boolean)
+            return (
+                pl.when(truth).then(pl.lit("true")).when(~truth).then(pl.lit("false"))
+            )
+        case _:
+            if dtype.is_float():
+                # Fixed digits: Target's audiences compare no exponents.
+                return (
+                    value.cast(pl.Decimal(38, 12))
+                    .cast(pl.String)
+                    .str.strip_chars_end("0")
+                    .str.strip_chars_end(".")
+                )
+            return value.cast(pl.String)
+
+
+def _sentinel(plan: AttributePlan, text: pl.Series) -> pl.Series:
+    return text if plan.sentinel is None else text.fill_null(plan.sentinel)
+
+
+def _strings(series: pl.Series) -> pa.StringArray:
+    return series.to_arrow().cast(pa.string())

@@ -1,0 +1,278 @@
+"""The local store of one partition: profiles, ids seen, positions, in LMDB.
+
+Everything that one Kafka transaction changed enters in one LMDB transaction, after
+Kafka's commit. LMDB is opened without meta sync: a commit costs one fdatasync, is
+never torn, and a crash loses at worst the last one, which the tails of the topics
+bring back. The map grows by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import lmdb
+
+from consumer.errors import PartitionHalt, StateDirectoryError
+from consumer.profiles.seen import Ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+SMALLEST_MAP = 1 << 26
+STORE_FORMAT = 1
+# Eight runs of one tier make one of the next: an id is written a few times in all.
+RUNS_A_TIER = 8
+RUN = struct.Struct(">QBQ")
+CHUNK = struct.Struct(">QQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a partition's input has been folded.
+
+    `topic_id` is the input topic's; `next_offset` the next record to read;
+    `stream_time` the greatest record timestamp so far, in milliseconds.
+    """
+
+    topic_id: str
+    next_offset: int
+    stream_time: int
+    generation: int
+
+    def to_json(self) -> bytes:
+        """Write the value of the `position` record of the state topic."""
+        return json.dumps(asdict(self) | {"format": STORE_FORMAT}).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Read what `to_json` wrote."""
+        found: dict[str, Any] = json.loads(data)
+        found.pop("format", None)
+        return cls(**found)
+
+
+@dataclass(frozen=True, slots=True)
+class Tails:
+    """The next offsets of `profiles` and `state` that the store has not applied."""
+
+    profiles: int = 0
+    state: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one commit puts into the store."""
+
+    profiles: Sequence[tuple[bytes, bytes]] = ()
+    gone: Sequence[bytes] = ()
+    seen: Mapping[tuple[int, int], Ids] = field(default_factory=dict)
+    forgotten: Sequence[tuple[int, int]] = ()
+    position: Position | None = None
+    tails: Tails | None = None
+
+
+class PartitionStore:
+    """One LMDB environment; a context manager that closes it.
+
+    Raises `StateDirectoryError` where the directory cannot be used, `PartitionHalt`
+    where a write fails (a full disk): the committed tail stays in the topics.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the store in the directory `path`."""
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            size = max(SMALLEST_MAP, 2 * _file_size(path / "data.mdb"))
+            self._env = lmdb.open(
+                str(path), map_size=size, metasync=False, max_dbs=4, max_readers=8
+            )
+        except (lmdb.Error, OSError) as error:
+            raise StateDirectoryError(
+                f"The store in {path} cannot be opened: {error}.",
+                "Make [aggregate] state_dir writable, or delete this folder: it is "
+                "rebuilt from the topics.",
+            ) from error
+        self._profiles = self._env.open_db(b"profiles")
+        self._runs = self._env.open_db(b"runs")
+        self._chunks = self._env.open_db(b"chunks")
+        self._meta = self._env.open_db(b"meta")
+        self._run_number = self._last_run_number()
+
+    def __enter__(self) -> Self:
+        """Give the open store."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the environment; what was committed stays."""
+        self._env.close()
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Read profiles by key, None where there is none; sorted keys are fastest."""
+        with self._env.begin(db=self._profiles) as txn:
+            get = txn.get
+            return [get(key) for key in keys]
+
+    def count(self) -> int:
+        """Count the profiles."""
+        with self._env.begin() as txn:
+            return int(txn.stat(self._profiles)["entries"])
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Walk all profiles by key."""
+        with self._env.begin(db=self._profiles) as txn:
+            yield from txn.cursor()
+
+    def meta(self, name: str) -> bytes | None:
+        """Read a note kept beside the profiles."""
+        with self._env.begin(db=self._meta) as txn:
+            found: bytes | None = txn.get(name.encode())
+            return found
+
+    def note(self, name: str, value: bytes) -> None:
+        """Keep a note beside the profiles."""
+        self._write(lambda txn: txn.put(name.encode(), value, db=self._meta))
+
+    @property
+    def position(self) -> Position | None:
+        """Where the input goes on; None in a store that never had a commit."""
+        found = self.meta("position")
+        return None if found is None else Position.from_json(found)
+
+    @property
+    def tails(self) -> Tails:
+        """Where the restore goes on."""
+        found = self.meta("tails")
+        return Tails() if found is None else Tails(**json.loads(found))
+
+    def chunks_before(self, bucket: int) -> list[tuple[int, int]]:
+        """List the state topic's chunks of ids of buckets below `bucket`."""
+        with self._env.begin(db=self._chunks) as txn:
+            found = []
+            for key in txn.cursor().iternext(values=False):
+                chunk = CHUNK.unpack(key)
+                if chunk[0] >= bucket:
+                    break
+                found.append(chunk)
+            return found
+
+    def buckets(self) -> list[int]:
+        """List the buckets that have ids."""
+        with self._env.begin(db=self._runs) as txn:
+            keys = txn.cursor().iternext(values=False)
+            return sorted({RUN.unpack(key)[0] for key in keys})
+
+    def runs_of(self, bucket: int) -> Iterator[Ids]:
+        """Give the sorted runs of ids of one bucket, without copying them.
+
+        A run is good only until the iterator moves on.
+        """
+        with self._env.begin(db=self._runs, buffers=True) as txn:
+            for _, value in _in_bucket(txn.cursor(), bucket):
+                yield Ids.from_bytes(value)
+
+    def commit(self, changes: Changes) -> None:
+        """Put one transaction's changes, all or nothing."""
+
+        def write(txn: lmdb.Transaction) -> None:
+            if changes.profiles:
+                cursor = txn.cursor(self._profiles)
+                cursor.putmulti(changes.profiles)
+            for key in changes.gone:
+                txn.delete(key, db=self._profiles)
+            for chunk, ids in changes.seen.items():
+                if txn.put(CHUNK.pack(*chunk), b"", db=self._chunks, overwrite=False):
+                    self._add_run(txn, chunk[0], 0, ids.sorted())
+            for chunk in changes.forgotten:
+                txn.delete(CHUNK.pack(*chunk), db=self._chunks)
+            if changes.position is not None:
+                txn.put(b"position", changes.position.to_json(), db=self._meta)
+            if changes.tails is not None:
+                tails = json.dumps(asdict(changes.tails)).encode()
+                txn.put(b"tails", tails, db=self._meta)
+
+        self._write(write)
+
+    def drop_buckets_before(self, bucket: int) -> None:
+        """Delete the runs of buckets that left the horizon."""
+
+        def write(txn: lmdb.Transaction) -> None:
+            cursor = txn.cursor(self._runs)
+            found = cursor.first()
+            while found and RUN.unpack(cursor.key())[0] < bucket:
+                found = cursor.delete()
+
+        self._write(write)
+
+    def _add_run(self, txn: lmdb.Transaction, bucket: int, tier: int, ids: Ids) -> None:
+        self._run_number += 1
+        key = RUN.pack(bucket, tier, self._run_number)
+        txn.put(key, ids.to_bytes(), db=self._runs)
+        cursor = txn.cursor(self._runs)
+        peers = (
+            [
+                (found, bytes(value))
+                for found, value in _in_bucket(cursor, bucket)
+                if RUN.unpack(found)[1] == tier
+            ]
+            if self._full(txn, bucket, tier)
+            else []
+        )
+        if peers:
+            for found, _ in peers:
+                txn.delete(found, db=self._runs)
+            merged = Ids.concat(Ids.from_bytes(value) for _, value in peers)
+            self._add_run(txn, bucket, tier + 1, merged.sorted())
+
+    def _full(self, txn: lmdb.Transaction, bucket: int, tier: int) -> bool:
+        cursor = txn.cursor(self._runs)
+        count = 0
+        found = cursor.set_range(RUN.pack(bucket, tier, 0))
+        while found and RUN.unpack(cursor.key())[:2] == (bucket, tier):
+            count += 1
+            found = cursor.next()
+        return count >= RUNS_A_TIER
+
+    def _last_run_number(self) -> int:
+        with self._env.begin(db=self._runs) as txn:
+            keys = txn.cursor().iternext(values=False)
+            return max((RUN.unpack(key)[2] for key in keys), default=0)
+
+    def _write(self, work: Callable[[lmdb.Transaction], object]) -> None:
+        while True:
+            try:
+                with self._env.begin(write=True) as txn:
+                    work(txn)
+            except lmdb.MapFullError:
+                self._env.set_mapsize(2 * self._env.info()["map_size"])
+            except (lmdb.Error, OSError) as error:
+                raise PartitionHalt(
+                    "store_write_failed",
+                    "Free disk space under [aggregate] state_dir and restart; what "
+                    "was committed comes back from the topics.",
+                    what=f"The store in {self.path} cannot be written: {error}.",
+                ) from error
+            else:
+                return
+
+
+def _in_bucket(cursor: lmdb.Cursor, bucket: int) -> Iterator[tuple[bytes, memoryview]]:
+    found = cursor.set_range(RUN.pack(bucket, 0, 0))
+    while found and RUN.unpack(cursor.key())[0] == bucket:
+        yield bytes(cursor.key()), memoryview(cursor.value())
+        found = cursor.next()
+
+
+def _file_size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0

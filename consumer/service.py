@@ -1,0 +1,284 @@
+"""The service: both stages in one process, from start to a clean stop.
+
+    STARTING --> RUNNING --> DRAINING --> STOPPED
+        |            |           |           ^
+        +------------+-----------+--(error)--+
+
+Starting checks everything that can be checked and fails with one sentence. A stop
+reads top-down: stop taking, drain with a deadline, abort what is left, close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import structlog
+
+from consumer import __version__
+from consumer.errors import PosConsumerError
+from consumer.events.decode import Decoder
+from consumer.events.mapping import Mapper
+from consumer.events.schemas import SchemaFolder
+from consumer.kafka.changelog import Changelog
+from consumer.kafka.clients import librdkafka_version, wait_for_broker
+from consumer.kafka.input import InputConsumer
+from consumer.kafka.topics import MAX_RECORD_BYTES, TopicAdmin
+from consumer.plan.compile import Plan, compile_plan
+from consumer.profiles.directory import StateDirectory
+from consumer.profiles.record import ProfileCodec, ProfileSchema
+from consumer.profiles.rows import RowRenderer
+from consumer.stages.aggregate import AggregateStage
+from consumer.stages.batch import BatchWork
+from consumer.stages.generations import agree
+from consumer.stages.lifecycle import Partitions
+from consumer.stages.upload import UploadStage
+from consumer.telemetry.health import Health
+from consumer.telemetry.http import TelemetryServer
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.status import StatusBoard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from consumer.clock import Clock
+    from consumer.config import Settings
+
+log = structlog.get_logger(__name__)
+
+Stage = Literal["aggregate", "upload"]
+STAGES: Final[tuple[Stage, ...]] = ("aggregate", "upload")
+# Longer than the longest single call that a loop makes to a broker.
+STALLED_AFTER_SECONDS: Final = 120.0
+# Kept free below the topic's limit, for key, headers and the record's own frame.
+RECORD_OVERHEAD: Final = 2_048
+
+
+class State(enum.Enum):
+    """Where in its life the service is; see the module's diagram."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+def load_plan(settings: Settings) -> tuple[Plan, SchemaFolder]:
+    """Compile the configuration against the newest schema; files only, no network."""
+    schemas = SchemaFolder(settings.purchases.schemas)
+    _, codec = schemas.newest()
+    return compile_plan(settings, codec.sample_frame()), schemas
+
+
+class Service:
+    """Runs the stages until `stop` is called or one of them fails."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        stages: tuple[Stage, ...] = STAGES,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Take what to run; nothing starts yet."""
+        self._settings = settings
+        self._clock = clock
+        self._stages = stages
+        self._stop = asyncio.Event()
+        self.metrics = metrics or Metrics()
+        self.health = Health()
+        self.state = State.STARTING
+        self.port = settings.http.port
+
+    def stop(self) -> None:
+        """Ask for a clean stop; call it on the event loop's thread."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run to the end. Raises the error that ended it, if one did."""
+        try:
+            async with AsyncExitStack() as stack:
+                await self._run(stack)
+        finally:
+            self.state = State.STOPPED
+
+    async def _run(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        plan, schemas = load_plan(settings)
+        directory = None
+        if "aggregate" in self._stages:
+            directory = stack.enter_context(
+                StateDirectory(settings.aggregate.state_dir, settings.application)
+            )
+        self.metrics.describe_build(__version__, librdkafka_version())
+        server = await stack.enter_async_context(
+            TelemetryServer(
+                settings.http,
+                application=settings.application,
+                metrics=self.metrics,
+                health=self.health,
+                board=StatusBoard(),
+                clock=self._clock,
+            )
+        )
+        self.port = server.port
+        starting = self.health.component("start")
+        starting.wait("waiting for a broker")
+        if await self._unless_stopped(wait_for_broker(settings, self._clock)):
+            return
+        codec = ProfileCodec(ProfileSchema.of(plan))
+        topic_ids, generation = await asyncio.to_thread(self._agree, plan, codec)
+        runners: list[asyncio.Future[None]] = []
+        aggregate = upload = None
+        if directory is not None:
+            aggregate = self._aggregate(
+                plan,
+                schemas,
+                codec,
+                directory,
+                topic_ids=topic_ids,
+                generation=generation,
+            )
+            runners.append(_in_thread("aggregate", aggregate.run))
+        if "upload" in self._stages:
+            renderer = RowRenderer(plan.attributes, codec)
+            upload = UploadStage(
+                settings, renderer, self.metrics, self.health, self._clock
+            )
+            runners.append(asyncio.ensure_future(upload.run()))
+        starting.ready()
+        self.state = State.RUNNING
+        log.info("running", stages=self._stages, port=self.port)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        ends: list[asyncio.Future[Any]] = [*runners, stopping]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        await self._drain(aggregate, upload, runners)
+
+    async def _drain(
+        self,
+        aggregate: AggregateStage | None,
+        upload: UploadStage | None,
+        runners: list[asyncio.Future[None]],
+    ) -> None:
+        """Stop taking, drain within `drain_timeout`, abort what is left."""
+        self.state = State.DRAINING
+        log.info("draining", seconds=self._settings.drain_timeout)
+        deadline = self._clock.monotonic() + self._settings.drain_timeout
+        if aggregate is not None:
+            aggregate.drain()
+        if upload is not None:
+            await upload.drain(deadline)
+        left = max(0.0, deadline - self._clock.monotonic())
+        done, pending = await asyncio.wait(runners, timeout=left)
+        if pending and upload is not None:
+            log.error("not drained in time: aborting; the rest is redone at the start")
+            upload.abort()
+            await asyncio.wait(pending, timeout=1.0)
+        for runner in done:
+            runner.result()
+        if pending:
+            raise PosConsumerError(
+                "The service did not drain in time.",
+                "Nothing is lost: what was not committed is done again at the start.",
+            )
+
+    def _agree(self, plan: Plan, codec: ProfileCodec) -> tuple[dict[str, str], int]:
+        """Check the topics and settle on a generation; blocks."""
+        settings = self._settings
+        admin = TopicAdmin(settings)
+        _, found = admin.require()
+        for difference in found:
+            log.warning(
+                difference.what, topic=difference.topic, remedy=difference.remedy
+            )
+        topics = settings.topics
+        names = [topics.purchases, topics.profiles, topics.state]
+        states = admin.states(names)
+        generation = agree(settings, plan, codec, lambda: not self._stop.is_set())
+        return {name: states[name].topic_id for name in names}, generation
+
+    def _aggregate(  # noqa: PLR0913 - the parts it joins
+        self,
+        plan: Plan,
+        schemas: SchemaFolder,
+        codec: ProfileCodec,
+        directory: StateDirectory,
+        *,
+        topic_ids: dict[str, str],
+        generation: int,
+    ) -> AggregateStage:
+        settings = self._settings
+        source = InputConsumer(settings)
+        partitions = Partitions(
+            settings,
+            directory,
+            source,
+            Changelog(settings),
+            topic_ids=topic_ids,
+            metrics=self.metrics,
+            generation=generation,
+        )
+        work = BatchWork(
+            plan,
+            Decoder(schemas, Mapper(plan)),
+            codec,
+            generation=generation,
+            largest_record=MAX_RECORD_BYTES - RECORD_OVERHEAD,
+        )
+        health = self.health.component("aggregate", stalled_after=STALLED_AFTER_SECONDS)
+        return AggregateStage(
+            settings,
+            directory,
+            source,
+            partitions,
+            work,
+            topic_ids=topic_ids,
+            metrics=self.metrics,
+            health=health,
+        )
+
+    async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> bool:
+        """Wait for a coroutine or for `stop`; tell whether it was the stop."""
+        task = asyncio.ensure_future(waiting)
+        stop = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            return True
+        stop.cancel()
+        task.result()
+        return False
+
+
+def _in_thread(name: str, work: Callable[[], None]) -> asyncio.Future[None]:
+    """Run blocking work on a daemon thread of its own, as a future.
+
+    Daemon: a thread that hangs in a broker call cannot keep the process alive past
+    its deadline; what it had not committed is redone at the next start.
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if result.done():
+            return
+        if error is None:
+            result.set_result(None)
+        else:
+            result.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as caught:  # noqa: BLE001 - handed to the loop
+            error = caught
+        loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return result

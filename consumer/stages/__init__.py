@@ -1,0 +1,1 @@
+"""The stages: the only places that join events, profiles, kafka and target."""

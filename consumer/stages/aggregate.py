@@ -1,0 +1,324 @@
+"""The aggregate stage: purchases in, profiles out, exactly once.
+
+One synchronous loop on one thread, as in Kafka Streams: consume, work, commit, poll;
+rebalances run between its batches. A batch's profiles, dead letters, ids, position
+and offsets are one Kafka transaction; the local store follows after its commit. What
+does not commit cleanly is dropped, the producer replaced, and every partition
+restored anew, which finds out what did commit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+
+from consumer.errors import (
+    BrokerUnreachable,
+    Fenced,
+    PartitionHalt,
+    PosConsumerError,
+    TransactionFailed,
+)
+from consumer.events import dead_letters
+from consumer.frames import Outcome
+from consumer.kafka.transaction import TransactionalProducer
+from consumer.profiles.seen import BUCKETS
+from consumer.profiles.store import Tails
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from consumer.config import Settings
+    from consumer.frames import Records
+    from consumer.kafka.input import InputConsumer
+    from consumer.profiles.directory import StateDirectory
+    from consumer.stages.batch import BatchWork, Prepared
+    from consumer.stages.lifecycle import Partitions
+    from consumer.telemetry.health import Component
+    from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+RESTORE_SECONDS = 0.2
+RECOVERY_PAUSE_SECONDS = 1.0
+# Two processes on one transactional id (a copied state directory) fence each other.
+FENCED_WITHIN_SECONDS = 300.0
+UNCLEAN = (TransactionFailed, Fenced, BrokerUnreachable)
+
+
+class AggregateStage:
+    """Runs the loop until `drain` or `abort`; `run` is its thread's whole life."""
+
+    def __init__(  # noqa: PLR0913 - the parts it joins
+        self,
+        settings: Settings,
+        directory: StateDirectory,
+        source: InputConsumer,
+        partitions: Partitions,
+        work: BatchWork,
+        *,
+        topic_ids: Mapping[str, str],
+        metrics: Metrics,
+        health: Component,
+    ) -> None:
+        """Join the parts; nothing runs yet."""
+        self._settings = settings
+        self._directory = directory
+        self._source = source
+        self._partitions = partitions
+        self._work = work
+        self._topic_ids = topic_ids
+        self._metrics = metrics
+        self._health = health
+        self._stop = threading.Event()
+        self._producer: TransactionalProducer | None = None
+        self._unassigned: list[int] = []
+        self._fenced_at: float | None = None
+
+    def run(self) -> None:
+        """Loop until told to stop, then leave the group; raises what is a bug."""
+        self._health.wait("joining the consumer group")
+        try:
+            while not self._stop.is_set():
+                self._health.beat(time.monotonic())
+                self._turn()
+            log.info("aggregate stage drained")
+        finally:
+            self._partitions.close(
+                [*self._partitions.running, *self._partitions.restoring]
+            )
+            if self._producer is not None:
+                self._producer.close()
+            self._source.close()
+            self._health.stop_watching()
+
+    def drain(self) -> None:
+        """Stop after the transaction in progress; safe from any thread."""
+        self._stop.set()
+
+    def _turn(self) -> None:
+        """Do one round: restore, consume, work."""
+        try:
+            if self._producer is None:
+                self._producer = self._new_producer()
+            self._assign()
+            restoring = bool(self._partitions.restoring)
+            if restoring:
+                self._partitions.restore(RESTORE_SECONDS)
+            self._report()
+            begun = time.perf_counter()
+            batch = self._source.consume(
+                self._settings.aggregate.max_batch,
+                0.0 if restoring else self._settings.aggregate.commit_interval,
+            )
+            self._spent("fetch", time.perf_counter() - begun)
+            self._rebalance()
+            for number, why in batch.out_of_range.items():
+                self._partitions.halt(number, _out_of_range(number, why))
+            if batch.records is not None:
+                self._consumed(batch.records)
+        except UNCLEAN as error:
+            self._recover(error)
+
+    def _assign(self) -> None:
+        if self._unassigned:
+            self._partitions.assign(self._unassigned)
+            self._unassigned = []
+
+    def _rebalance(self) -> None:
+        """Take over what changed hands during the last consume call."""
+        change = self._source.rebalance()
+        for kind in ("revoked", "lost", "assigned"):
+            if numbers := getattr(change, kind):
+                self._metrics.rebalances.labels("aggregate", kind).inc()
+                log.info("assignment changed", kind=kind, partitions=sorted(numbers))
+        leaving = {*change.revoked, *change.lost}
+        self._partitions.close(leaving)
+        self._unassigned = [n for n in self._unassigned if n not in leaving]
+        self._unassigned += change.assigned
+
+    def _consumed(self, records: Records) -> None:
+        """Work the records of running partitions; others come again after a seek."""
+        running = np.array(list(self._partitions.running), np.int32)
+        ours = np.isin(records.partitions, running)
+        if not ours.all():
+            records = records.take(np.flatnonzero(ours))
+        if not len(records):
+            return
+        self._metrics.consumed_records.labels("aggregate").inc(len(records))
+        self._metrics.batches.labels("aggregate").inc()
+        prepared = self._prepare(records)
+        for number, halt in prepared.halts.items():
+            self._partitions.halt(number, halt)
+        if len(prepared.records):
+            self._commit(prepared)
+
+    def _prepare(self, records: Records) -> Prepared:
+        """Work the batch; where that halts, find out which partition it concerns."""
+        running = self._partitions.running
+        try:
+            return self._work.prepare(records, running)
+        except PartitionHalt:
+            kept = np.ones(len(records), bool)
+            halts: dict[int, PartitionHalt] = {}
+            for number in np.unique(records.partitions).tolist():
+                mine = records.partitions == number
+                try:
+                    self._work.prepare(records.take(np.flatnonzero(mine)), running)
+                except PartitionHalt as halt:
+                    halts[number] = halt
+                    kept &= ~mine
+            rest = self._work.prepare(records.take(np.flatnonzero(kept)), running)
+            rest.halts.update(halts)
+            return rest
+
+    def _commit(self, prepared: Prepared) -> None:
+        """Write everything in one transaction, then into the stores."""
+        producer = self._producer
+        if producer is None:
+            raise TransactionFailed("There is no producer.")
+        topics = self._settings.topics
+        begun = time.perf_counter()
+        producer.begin()
+        for number, output in prepared.outputs.items():
+            producer.produce(topics.profiles, number, output.profiles)
+            producer.produce(topics.state, number, output.state)
+        for letter in prepared.verdicts.dead_letters:
+            row = letter.row
+            pair = prepared.records.keys[row], prepared.records.values[row]
+            producer.produce(
+                topics.dead_letters,
+                int(prepared.records.partitions[row]),
+                [pair],
+                dead_letters.headers(
+                    letter,
+                    prepared.records,
+                    topics.purchases,
+                    self._topic_ids[topics.purchases],
+                ),
+            )
+        produced = time.perf_counter()
+        next_offsets = {
+            number: output.changes.position.next_offset
+            for number, output in prepared.outputs.items()
+            if output.changes.position is not None
+        }
+        reached = producer.commit(
+            topics.purchases, next_offsets, self._source.group_metadata()
+        )
+        committed = time.perf_counter()
+        self._store(prepared, reached)
+        self._spent("produce", produced - begun)
+        self._spent("commit", committed - produced)
+        self._spent("store", time.perf_counter() - committed)
+        self._count(prepared)
+
+    def _store(
+        self, prepared: Prepared, reached: Mapping[tuple[str, int], int]
+    ) -> None:
+        """Give the stores what was committed, and the positions it reached."""
+        topics = self._settings.topics
+        for number, output in prepared.outputs.items():
+            partition = self._partitions.running[number]
+            held, changes = partition.store.tails, output.changes
+            if changes.position is None:
+                continue
+            tails = Tails(
+                reached.get((topics.profiles, number), held.profiles),
+                reached.get((topics.state, number), held.state),
+            )
+            try:
+                partition.store.commit(replace(changes, tails=tails))
+                partition.position = changes.position
+                if partition.seen is not None:
+                    for (bucket, _), ids in changes.seen.items():
+                        partition.seen.remember({bucket: ids})
+                    if changes.forgotten:
+                        width = partition.seen.width
+                        oldest = changes.position.stream_time // width - BUCKETS
+                        partition.seen.forget(oldest)
+                        partition.store.drop_buckets_before(oldest)
+            except PartitionHalt as halt:
+                self._partitions.halt(number, halt)
+
+    def _recover(self, error: PosConsumerError) -> None:
+        """Start anew after an unclean end; the restore finds out what committed."""
+        log.warning("starting over from the last commit", what=error.what)
+        self._metrics.transactions.labels("failed").inc()
+        self._metrics.producer_recycles.inc()
+        if self._producer is not None:
+            self._producer.close()
+            self._producer = None
+        if isinstance(error, Fenced):
+            now = time.monotonic()
+            if (
+                self._fenced_at is not None
+                and now - self._fenced_at < FENCED_WITHIN_SECONDS
+            ):
+                self._directory.renew_replica_id()
+                log.warning("fenced twice: taking a transactional id of our own")
+            self._fenced_at = now
+        held = [*self._partitions.running, *self._partitions.restoring]
+        self._partitions.close(held)
+        self._source.pause(held)
+        self._unassigned += [n for n in held if n not in self._unassigned]
+        self._stop.wait(RECOVERY_PAUSE_SECONDS)
+
+    def _new_producer(self) -> TransactionalProducer:
+        name = f"{self._settings.application}-{self._directory.replica_id}"
+        return TransactionalProducer(self._settings, name)
+
+    def _count(self, prepared: Prepared) -> None:
+        """Record what a committed batch was."""
+        metrics = self._metrics
+        metrics.transactions.labels("committed").inc()
+        counts = prepared.verdicts.counts()
+        for outcome, count in counts.items():
+            metrics.records.labels(outcome.label).inc(count)
+        metrics.duplicates.labels("repeat").inc(counts[Outcome.DUPLICATE])
+        for letter in prepared.verdicts.dead_letters:
+            metrics.dead_letters.labels(letter.reason).inc()
+        written = sum(len(output.profiles) for output in prepared.outputs.values())
+        metrics.profiles_written.inc(written)
+        for step, seconds in prepared.seconds.items():
+            self._spent(step, seconds)
+        ages = time.time() - prepared.records.timestamps / 1000
+        metrics.event_to_committed.observe(ages)
+        log.debug(
+            "batch committed",
+            records=len(prepared.records),
+            profiles=written,
+            **{outcome.label: count for outcome, count in counts.items()},
+        )
+
+    def _report(self) -> None:
+        """Tell health and metrics where the partitions are."""
+        partitions = self._partitions
+        self._health.degrade(
+            {f"partition {n}": halt.reason for n, halt in partitions.halted.items()}
+        )
+        if partitions.restoring:
+            self._health.wait(f"restoring {len(partitions.restoring)} partitions")
+        elif not self._unassigned:
+            self._health.ready()
+        ends = self._source.ends()
+        for number, partition in partitions.running.items():
+            lag = max(0, ends.get(number, 0) - partition.position.next_offset)
+            self._metrics.lag_records.labels("aggregate", str(number)).set(lag)
+
+    def _spent(self, step: str, seconds: float) -> None:
+        self._metrics.add_seconds("aggregate", step, seconds)
+
+
+def _out_of_range(number: int, why: str) -> PartitionHalt:
+    return PartitionHalt(
+        "offset_out_of_range",
+        "Retention has removed records that were not read, or the topic was recreated. "
+        "Decide what is to be done about the loss before you reset the position.",
+        what=f"The next offset of partition {number} is no longer in the topic: {why}.",
+    )

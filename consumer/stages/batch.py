@@ -1,0 +1,369 @@
+"""One batch of records to everything that one transaction writes; no I/O to Kafka.
+
+Enters: records and the open partitions they belong to. Leaves: a `Prepared`: the
+changed profiles, state records, dead letters and verdicts. Reads the stores, writes
+nothing: whatever happens before the commit, dropping a `Prepared` undoes it.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consumer.errors import PartitionHalt
+from consumer.frames import DeadLetter, Outcome, Verdicts
+from consumer.profiles import state_records
+from consumer.profiles.fold import Fold, Slots, assign_slots, hash128
+from consumer.profiles.overflow import refused_events
+from consumer.profiles.seen import BUCKETS, Ids, SeenIds
+from consumer.profiles.store import Changes, PartitionStore, Position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from consumer.events.decode import Decoder
+    from consumer.frames import Events, Records
+    from consumer.plan.compile import Plan
+    from consumer.profiles.record import ProfileCodec
+
+KeyValue = tuple[bytes | None, bytes | None]
+
+
+@dataclass(slots=True)
+class OpenPartition:
+    """A partition that we own and have restored: its store, ids seen, position."""
+
+    number: int
+    store: PartitionStore
+    seen: SeenIds | None
+    position: Position
+
+
+@dataclass(slots=True)
+class PartitionOutput:
+    """What a transaction writes for one partition."""
+
+    profiles: list[KeyValue] = field(default_factory=list)
+    state: list[KeyValue] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch, worked: what each record became and what to write.
+
+    `records` may be fewer than entered: those of a halted partition are left out, as
+    if they had not been read.
+    """
+
+    records: Records
+    verdicts: Verdicts
+    outputs: dict[int, PartitionOutput]
+    halts: dict[int, PartitionHalt]
+    oldest_event_time: float | None
+    seconds: dict[str, float]
+
+
+class BatchWork:
+    """Decode, deduplicate, fold and encode, with the configuration's plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        decoder: Decoder,
+        codec: ProfileCodec,
+        *,
+        generation: int,
+        largest_record: int,
+    ) -> None:
+        """Refuse profiles whose record would exceed `largest_record` bytes."""
+        self._decoder = decoder
+        self._codec = codec
+        self._generation = generation
+        self._fold = Fold(plan, generation)
+        self._keyed = [a for a in plan.attributes if a.aggregate in {"top", "distinct"}]
+        self._largest = largest_record
+
+    def prepare(
+        self, records: Records, partitions: Mapping[int, OpenPartition]
+    ) -> Prepared:
+        """Work a batch. `partitions` holds every partition that occurs in it."""
+        watch = Stopwatch()
+        verdicts = Verdicts.of(len(records))
+        with watch.step("decode"):
+            events = self._decoder.decode(records, verdicts)
+        halts: dict[int, PartitionHalt] = {}
+        if events is not None and (halts := _foreign_keys(records, events)):
+            staying = ~np.isin(records.partitions, list(halts))
+            rest = self.prepare(records.take(np.flatnonzero(staying)), partitions)
+            rest.halts.update(halts)
+            return rest
+        stream_times = _stream_times(records, partitions)
+        outputs = {
+            number: PartitionOutput()
+            for number in np.unique(records.partitions).tolist()
+        }
+        folded = None
+        if events is not None and len(events):
+            folded = self._folded(
+                events,
+                records,
+                stream_times,
+                partitions,
+                verdicts=verdicts,
+                outputs=outputs,
+                watch=watch,
+            )
+        self._close(records, stream_times, partitions, outputs, folded)
+        oldest = None
+        if folded is not None and len(folded.events):
+            oldest = float(records.timestamps[folded.events.records].min()) / 1000
+        return Prepared(records, verdicts, outputs, halts, oldest, watch.seconds)
+
+    def _folded(  # noqa: PLR0913 - the working set of one batch
+        self,
+        events: Events,
+        records: Records,
+        stream_times: NDArray[np.int64],
+        partitions: Mapping[int, OpenPartition],
+        *,
+        verdicts: Verdicts,
+        outputs: dict[int, PartitionOutput],
+        watch: Stopwatch,
+    ) -> Folded:
+        """Fold, until no event is refused any more; nearly always that is once.
+
+        A refused event must leave no trace, neither in a profile nor as an id seen,
+        so what is left is deduplicated and folded anew.
+        """
+        while True:
+            with watch.step("deduplicate"):
+                ids, repeated = _duplicates(events, records, stream_times, partitions)
+            kept = events.where(~repeated)
+            offsets = records.offsets[kept.records]
+            with watch.step("map"):
+                slots = assign_slots(
+                    kept.identity["visitor"], records.partitions[kept.records]
+                )
+            with watch.step("gather"):
+                stored = self._stored(slots, partitions)
+            replayed = self._fold.replayed(slots, stored, offsets)
+            if replayed.any():
+                repeats = np.isin(events.records, kept.records[replayed])
+                verdicts.mark(events.records[repeats], Outcome.DUPLICATE)
+                events = events.where(~repeats)
+                continue
+            with watch.step("fold"):
+                profiles = self._fold.fold(slots, kept, offsets, stored)
+            refused, reason = self._overfull(profiles, kept, slots, stored)
+            encoded: list[bytes] = []
+            if not refused.any():
+                with watch.step("encode"):
+                    encoded = self._codec.encode(profiles)
+                refused, reason = self._too_large(encoded, slots)
+            if not refused.any():
+                break
+            for row in kept.records[refused].tolist():
+                letter = DeadLetter(row, reason, SENTENCES[reason])
+                verdicts.refuse(letter)
+            events = events.where(~np.isin(events.records, kept.records[refused]))
+        verdicts.mark(events.records[repeated], Outcome.DUPLICATE)
+        with watch.step("encode"):
+            _spread(slots, encoded, outputs)
+        return Folded(kept, slots, encoded, ids.where(~repeated))
+
+    def _stored(
+        self, slots: Slots, partitions: Mapping[int, OpenPartition]
+    ) -> pa.RecordBatch:
+        """Gather the stored profiles: a row a slot, null where there is none."""
+        found: list[bytes | None] = []
+        for number, part in _runs(slots.partitions):
+            found += partitions[number].store.get_many(slots.keys[part])
+        known = [value for value in found if value is not None]
+        if len(known) == len(found):
+            return self._codec.decode(known)
+        there = np.array([value is not None for value in found], bool)
+        if not known:
+            return pa.RecordBatch.from_arrays(
+                [pa.nulls(len(found), f.type) for f in self._codec.schema],
+                names=self._codec.schema.names,
+            )
+        source = np.cumsum(there) - 1
+        return self._codec.decode(known).take(pa.array(source, mask=~there))
+
+    def _overfull(
+        self,
+        profiles: pa.RecordBatch,
+        events: Events,
+        slots: Slots,
+        stored: pa.RecordBatch,
+    ) -> tuple[NDArray[np.bool_], str]:
+        overfull = np.zeros(len(slots), bool)
+        for plan in self._keyed:
+            lengths = pc.list_value_length(profiles.column(plan.name)).to_numpy()
+            overfull |= lengths > plan.max_keys
+        if not overfull.any():
+            return np.zeros(len(events), bool), "too_many_keys"
+        refused = refused_events(self._keyed, events, slots.of_event, overfull, stored)
+        return refused, "too_many_keys"
+
+    def _too_large(
+        self, encoded: list[bytes], slots: Slots
+    ) -> tuple[NDArray[np.bool_], str]:
+        sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        large = sizes > self._largest
+        return large[slots.of_event], "profile_too_large"
+
+    def _close(
+        self,
+        records: Records,
+        stream_times: NDArray[np.int64],
+        partitions: Mapping[int, OpenPartition],
+        outputs: dict[int, PartitionOutput],
+        folded: Folded | None,
+    ) -> None:
+        """Add to each partition's output its position and the ids seen."""
+        for number, output in outputs.items():
+            partition = partitions[number]
+            rows = np.flatnonzero(records.partitions == number)
+            position = Position(
+                topic_id=partition.position.topic_id,
+                next_offset=int(records.offsets[rows[-1]]) + 1,
+                stream_time=int(stream_times[rows[-1]]),
+                generation=self._generation,
+            )
+            seen: dict[tuple[int, int], Ids] = {}
+            forgotten: list[tuple[int, int]] = []
+            if partition.seen is not None:
+                width = partition.seen.width
+                if folded is not None:
+                    at = folded.events.records
+                    mine = records.partitions[at] == number
+                    seen = state_records.chunked(
+                        folded.ids.where(mine),
+                        stream_times[at[mine]] // width,
+                        records.offsets[at[mine]],
+                    )
+                oldest = position.stream_time // width - BUCKETS
+                forgotten = partition.store.chunks_before(oldest)
+            output.state.extend(state_records.to_records(position, seen, forgotten))
+            profiles = output.changes.profiles
+            output.changes = Changes(
+                profiles=profiles, seen=seen, forgotten=forgotten, position=position
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The events that were folded, with their slots, records and id hashes."""
+
+    events: Events
+    slots: Slots
+    encoded: list[bytes]
+    ids: Ids
+
+
+class Stopwatch:
+    """Adds up wall seconds by step."""
+
+    def __init__(self) -> None:
+        """Start with no steps."""
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            taken = time.perf_counter() - begun
+            self.seconds[name] = self.seconds.get(name, 0.0) + taken
+
+
+SENTENCES = {
+    "too_many_keys": "The event would give an attribute more keys than max_keys.",
+    "profile_too_large": "The visitor's profile would exceed the largest record that "
+    "the topic of profiles takes.",
+}
+
+
+def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:
+    """Find partitions that hold a record whose key is not its visitor."""
+    rows = events.records.tolist()
+    keys = pa.array([records.keys[row] for row in rows], pa.binary())
+    column = "key" if "key" in events.identity.columns else "visitor"
+    visitors = events.identity[column].to_arrow().cast(pa.string()).cast(pa.binary())
+    alike = pc.equal(keys, visitors).fill_null(fill_value=False)
+    if pc.all(alike).as_py():
+        return {}
+    halts = {}
+    for event in np.flatnonzero(~alike.to_numpy(zero_copy_only=False)).tolist():
+        row = rows[event]
+        number = int(records.partitions[row])
+        if number not in halts:
+            halts[number] = PartitionHalt(
+                "key_is_not_visitor",
+                "Key the topic by visitor, or say how the key is made in [purchases] "
+                "key_expression.",
+                what=f"The record at partition {number}, offset "
+                f"{records.offsets[row]} has a key that is not its visitor.",
+            )
+    return halts
+
+
+def _stream_times(
+    records: Records, partitions: Mapping[int, OpenPartition]
+) -> NDArray[np.int64]:
+    """Give each record its partition's greatest timestamp so far."""
+    times = np.empty(len(records), np.int64)
+    for number in np.unique(records.partitions).tolist():
+        rows = np.flatnonzero(records.partitions == number)
+        running = np.maximum.accumulate(records.timestamps[rows])
+        times[rows] = np.maximum(running, partitions[number].position.stream_time)
+    return times
+
+
+def _duplicates(
+    events: Events,
+    records: Records,
+    stream_times: NDArray[np.int64],
+    partitions: Mapping[int, OpenPartition],
+) -> tuple[Ids, NDArray[np.bool_]]:
+    """Hash the event ids and flag those that repeat one within the horizon."""
+    ids = Ids(*hash128(events.identity["event_id"]))
+    repeated = np.zeros(len(events), bool)
+    numbers = records.partitions[events.records]
+    for number in np.unique(numbers).tolist():
+        if (seen := partitions[number].seen) is not None:
+            mine = np.flatnonzero(numbers == number)
+            times = stream_times[events.records[mine]]
+            repeated[mine] = seen.duplicates(ids.where(mine), times)
+    return ids, repeated
+
+
+def _spread(
+    slots: Slots, encoded: list[bytes], outputs: dict[int, PartitionOutput]
+) -> None:
+    """Give each partition its profiles, for the topic and for the store."""
+    visitors = pc.cast(slots.visitors, pa.binary()).to_pylist()
+    for number, part in _runs(slots.partitions):
+        values = encoded[part]
+        outputs[number].profiles = list(zip(visitors[part], values, strict=True))
+        pairs = list(zip(slots.keys[part], values, strict=True))
+        outputs[number].changes = Changes(profiles=pairs)
+
+
+def _runs(partitions: NDArray[np.int32]) -> Iterator[tuple[int, slice]]:
+    """Give each partition of sorted slots with its range of slots."""
+    bounds = np.flatnonzero(np.diff(partitions, prepend=-1, append=-1))
+    for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        yield int(partitions[start]), slice(start, end)

@@ -1,0 +1,68 @@
+"""Which generation of the configuration this process is, as agreed in `control`.
+
+Added attributes and removed ones make a new generation; a changed definition is
+refused, since stored states would mean something else from one event to the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from consumer.errors import ConfigurationError
+from consumer.kafka.control import Control, Generation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from consumer.config import Settings
+    from consumer.plan.compile import Plan
+    from consumer.profiles.record import ProfileCodec
+
+log = structlog.get_logger(__name__)
+
+
+def agree(
+    settings: Settings,
+    plan: Plan,
+    codec: ProfileCodec,
+    keep_waiting: Callable[[], bool],
+) -> int:
+    """Find or announce our generation; teaches `codec` the schemas of the others.
+
+    Raises `ConfigurationError` when an attribute's definition has changed.
+    """
+    control = Control(settings)
+    known = control.generations(keep_waiting)
+    codec.learn({one.schema_id: one.schema for one in known})
+    definitions = {a.name: a.definition for a in plan.attributes}
+    if known and known[-1].definitions == definitions:
+        return known[-1].number
+    if known:
+        _refuse_changes(known, definitions)
+    number = known[-1].number + 1 if known else 1
+    schema = codec.current
+    control.announce(Generation(number, schema.schema_id, schema.text, definitions))
+    log.info("configuration announced", generation=number)
+    return number
+
+
+def _refuse_changes(
+    known: Sequence[Generation], definitions: Mapping[str, str]
+) -> None:
+    latest: dict[str, str] = {}
+    for one in known:
+        latest.update(one.definitions)
+    changed = [
+        ConfigurationError(
+            f"attributes.{name}",
+            definition,
+            f"the definition that stored profiles have, {latest[name]}; give the "
+            "changed attribute another name",
+        )
+        for name, definition in definitions.items()
+        if latest.get(name, definition) != definition
+    ]
+    if changed:
+        raise ConfigurationError.of(changed)

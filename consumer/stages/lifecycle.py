@@ -1,0 +1,285 @@
+"""The partitions of the aggregate stage, from assignment to revocation.
+
+    assigned --> RESTORING --(position reaches the end)--> RUNNING
+                     |                                        |
+                     +--(cannot be decided safely)--> HALTED <-+
+    revoked or lost: closed, whatever the state; the store stays for its return
+
+The order of an assignment is what keeps purchases from being lost: stable committed
+offsets first, then the ends of `profiles` and `state` taken read_uncommitted, then
+reading them read_committed up to those ends, then the input goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from consumer.errors import PartitionHalt
+from consumer.profiles.fold import packed_hashes
+from consumer.profiles.seen import BUCKETS, SeenIds, bucket_width
+from consumer.profiles.state_records import to_changes
+from consumer.profiles.store import Changes, PartitionStore, Position, Tails
+from consumer.stages.batch import OpenPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from consumer.config import Settings
+    from consumer.kafka.changelog import Changelog, Tail
+    from consumer.kafka.input import InputConsumer
+    from consumer.profiles.directory import StateDirectory
+    from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Restoring:
+    """A partition whose store is being brought up to date."""
+
+    number: int
+    store: PartitionStore
+    committed: int | None
+    began: float
+    records: int = 0
+
+
+class Partitions:
+    """Restores, runs, halts and closes partitions. Used by the stage's thread only."""
+
+    def __init__(  # noqa: PLR0913 - the parts it joins
+        self,
+        settings: Settings,
+        directory: StateDirectory,
+        source: InputConsumer,
+        changelog: Changelog,
+        *,
+        topic_ids: Mapping[str, str],
+        metrics: Metrics,
+        generation: int,
+    ) -> None:
+        """Join the parts; owns the stores it opens."""
+        self._settings = settings
+        self._directory = directory
+        self._source = source
+        self._changelog = changelog
+        self._topic_ids = topic_ids
+        self._metrics = metrics
+        self._generation = generation
+        self._width = bucket_width(settings.aggregate.deduplicate)
+        self.restoring: dict[int, Restoring] = {}
+        self.running: dict[int, OpenPartition] = {}
+        self.halted: dict[int, PartitionHalt] = {}
+
+    def assign(self, numbers: Iterable[int]) -> None:
+        """Begin to restore newly assigned partitions.
+
+        Raises `BrokerUnreachable` when committed offsets or ends cannot be had: call
+        again, nothing has begun.
+        """
+        wanted = [number for number in numbers if number not in self.restoring]
+        committed = self._source.committed(wanted)
+        stores = {}
+        for number in wanted:
+            try:
+                stores[number] = self._open(number)
+            except PartitionHalt as halt:
+                self.halt(number, halt)
+        places = {}
+        for number, store in stores.items():
+            places.update(self._places(number, store.tails))
+        ends = self._changelog.ends(places)
+        for number, store in stores.items():
+            if any(o > ends[p] for p, o in self._places(number, store.tails).items()):
+                log.warning(
+                    "the store is ahead of its topics: rebuilt", partition=number
+                )
+                stores[number] = self._fresh(number, store)
+                places.update(self._places(number, Tails()))
+        self._changelog.add(places)
+        for number, store in stores.items():
+            self.halted.pop(number, None)
+            self.restoring[number] = Restoring(
+                number, store, committed.get(number), time.monotonic()
+            )
+            self._metrics.partition_assigned.labels("aggregate", str(number)).set(1)
+
+    def restore(self, timeout: float) -> None:
+        """Read on from the changelogs; partitions that are whole start to flow."""
+        for tail in self._changelog.read(timeout):
+            self._apply(tail)
+        done = [
+            one
+            for one in self.restoring.values()
+            if not any(map(self._changelog.pending, self._places(one.number, Tails())))
+        ]
+        for one in done:
+            try:
+                self._start(one)
+            except PartitionHalt as halt:
+                self.halt(one.number, halt)
+
+    def close(self, numbers: Iterable[int]) -> None:
+        """Give partitions up; their stores stay on disk for a return."""
+        for number in list(numbers):
+            self._changelog.remove(self._places(number, Tails()))
+            held = self.restoring.pop(number, None) or self.running.pop(number, None)
+            if held is not None:
+                held.store.close()
+            self.halted.pop(number, None)
+            self._metrics.forget_partition("aggregate", number)
+
+    def halt(self, number: int, halt: PartitionHalt) -> None:
+        """Stop one partition, visibly; the others go on."""
+        log.error(
+            "partition halted",
+            partition=number,
+            reason=halt.reason,
+            what=halt.what,
+            remedy=halt.remedy,
+        )
+        self._source.pause([number])
+        self.close([number])
+        self.halted[number] = halt
+        self._metrics.partition_halted.labels(str(number), halt.reason).set(1)
+
+    def _open(self, number: int) -> PartitionStore:
+        store = self._directory.open(number)
+        position = store.position
+        source = self._settings.topics.purchases
+        if position is not None and position.topic_id != self._topic_ids[source]:
+            store.close()
+            raise PartitionHalt(
+                "topic_recreated",
+                "If the topic was recreated on purpose, use another `application`, "
+                "or delete our topics and the state directory to start anew.",
+                what=f"The state of partition {number} belongs to another topic than "
+                f"the present {source}.",
+            )
+        marks = {name: self._topic_ids[name].encode() for name in self._own_topics()}
+        if any(store.meta(name) not in {None, mark} for name, mark in marks.items()):
+            log.warning(
+                "our topics were recreated: the store is rebuilt", partition=number
+            )
+            return self._fresh(number, store)
+        for name, mark in marks.items():
+            store.note(name, mark)
+        return store
+
+    def _fresh(self, number: int, store: PartitionStore) -> PartitionStore:
+        store.close()
+        self._directory.discard(number)
+        return self._open(number)
+
+    def _apply(self, tail: Tail) -> None:
+        one = self.restoring.get(tail.partition)
+        if one is None:
+            return
+        tails = one.store.tails
+        if tail.topic == self._settings.topics.profiles:
+            latest = dict(zip(tail.keys, tail.values, strict=True))
+            hashed = packed_hashes(latest)
+            pairs = list(zip(hashed, latest.values(), strict=True))
+            changes = Changes(
+                profiles=sorted((k, v) for k, v in pairs if v is not None),
+                gone=[key for key, value in pairs if value is None],
+                tails=Tails(tail.next_offset, tails.state),
+            )
+        else:
+            read = to_changes(zip(tail.keys, tail.values, strict=True))
+            changes = Changes(
+                seen=read.seen,
+                forgotten=read.forgotten,
+                position=read.position,
+                tails=Tails(tails.profiles, tail.next_offset),
+            )
+        one.store.commit(changes)
+        one.records += len(tail.keys)
+        self._metrics.restored_records.inc(len(tail.keys))
+
+    def _start(self, one: Restoring) -> None:
+        """Let a restored partition flow from the state's own position."""
+        position = one.store.position
+        if position is None:
+            position = self._first_position(one)
+        elif position.topic_id != self._topic_ids[self._settings.topics.purchases]:
+            raise PartitionHalt(
+                "topic_recreated",
+                "Use another `application`, or delete our topics to start anew.",
+                what=f"The state of partition {one.number} belongs to another topic.",
+            )
+        elif position.generation > self._generation:
+            raise PartitionHalt(
+                "newer_generation",
+                "Roll this replica forward to the configuration that the others have.",
+                what=f"Partition {one.number} was written by generation "
+                f"{position.generation} of the configuration, this process has "
+                f"{self._generation}.",
+            )
+        elif one.committed != position.next_offset:
+            log.warning(
+                "committed offset differs from the state: the state's position counts",
+                partition=one.number,
+                committed=one.committed,
+                position=position.next_offset,
+            )
+        seen = self._seen(one.store, position)
+        del self.restoring[one.number]
+        self.running[one.number] = OpenPartition(one.number, one.store, seen, position)
+        self._source.start({one.number: position.next_offset})
+        seconds = time.monotonic() - one.began
+        self._metrics.restore_seconds.inc(seconds)
+        log.info(
+            "partition restored",
+            partition=one.number,
+            next_offset=position.next_offset,
+            records=one.records,
+            profiles=one.store.count(),
+            seconds=round(seconds, 3),
+        )
+
+    def _first_position(self, one: Restoring) -> Position:
+        if one.committed is not None:
+            raise PartitionHalt(
+                "state_missing",
+                "Restore the topics of profiles and state, or start anew under "
+                "another `application`.",
+                what=f"Offset {one.committed} of partition {one.number} is committed, "
+                "but there is no state that belongs to it.",
+            )
+        start: str | datetime = self._settings.purchases.start
+        if start != "earliest" and self._any_state():
+            start = "earliest"  # the application is not new, the partition is
+        offset = self._source.offset_for(start, one.number)
+        topic_id = self._topic_ids[self._settings.topics.purchases]
+        return Position(topic_id, offset, 0, self._generation)
+
+    def _any_state(self) -> bool:
+        state = self._settings.topics.state
+        ends = self._changelog.ends(
+            {(state, number) for number in self._changelog.partitions(state)}
+        )
+        return any(ends.values())
+
+    def _seen(self, store: PartitionStore, position: Position) -> SeenIds | None:
+        if self._settings.aggregate.deduplicate == 0:
+            return None
+        oldest = position.stream_time // self._width - BUCKETS
+        store.drop_buckets_before(oldest)
+        seen = SeenIds(self._width, store.runs_of)
+        for bucket in store.buckets():
+            for run in store.runs_of(bucket):
+                seen.remember({bucket: run})
+        return seen
+
+    def _own_topics(self) -> tuple[str, str]:
+        return self._settings.topics.profiles, self._settings.topics.state
+
+    def _places(self, number: int, tails: Tails) -> dict[tuple[str, int], int]:
+        profiles, state = self._own_topics()
+        return {(profiles, number): tails.profiles, (state, number): tails.state}

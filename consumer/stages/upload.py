@@ -1,0 +1,478 @@
+"""The upload stage: profiles in, accepted and confirmed batches at Target out.
+
+It joins the reader of `profiles`, the pending rows, the call budget, the client and the
+ledger, and owns their lifecycle:
+
+```
+NEW --run--> RUNNING --drain--> DRAINING --> STOPPED
+                |--abort-----------------------^
+```
+Draining takes no more records, sends what can still be sent before the deadline, leaves
+uploads that are under way in the ledger, commits and closes. Aborting closes at once;
+the next start finds the same ledger and the same committed offsets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from consumer.errors import Fenced, PartitionHalt, PosConsumerError
+from consumer.kafka.profiles_ranges import ProfilesRanges
+from consumer.kafka.profiles_reader import (
+    Assigned,
+    Lost,
+    ProfileBatch,
+    ProfilesReader,
+    Revoked,
+)
+from consumer.kafka.rejected_rows import RejectedRow, RejectedRows
+from consumer.kafka.uploads_ledger import UploadsLedger
+from consumer.stages.call_gate import CallGate
+from consumer.stages.upload_confirmation import Confirmation
+from consumer.stages.upload_context import UploadContext, Worker
+from consumer.stages.upload_delivery import Delivery
+from consumer.stages.waiting import wait_for
+from consumer.target.batch_file import REASONS, encode_rows, header
+from consumer.target.budget import Slots
+from consumer.target.client import TargetClient
+from consumer.target.micro_batch import SCHEMA, Limits, frame
+from consumer.target.pending import Pending
+from consumer.telemetry.logging import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from consumer.clock import Clock
+    from consumer.config import Settings
+    from consumer.stages.upload_context import Renderer
+    from consumer.target.micro_batch import Sealed
+    from consumer.telemetry.health import Health
+    from consumer.telemetry.metrics import Metrics
+
+POSTS: Final = 4
+"""Files under way at once: each is up to 50 MB of memory; four fill the account's 50
+calls a minute while one call takes less than five seconds."""
+
+FILES_WAITING: Final = 4
+"""Files' worth of rows that may wait before the reader is paused."""
+
+TICK_SECONDS: Final = 5.0
+HANDSHAKE_SECONDS: Final = 5.0
+STALLED_SECONDS: Final = 60.0
+_ROOM_SECONDS: Final = 1.0
+_CLOSING_SECONDS: Final = 2.0
+_CALL_SECONDS: Final = 3.0  # the least that a call sent while draining is given
+
+log = get_logger(__name__)
+
+
+class State(StrEnum):
+    """Where the stage is in its life; see the module."""
+
+    NEW = "new"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+class UploadStage:
+    """Runs on one event loop; `run` returns after `drain`, or raises what ended it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        renderer: Renderer,
+        metrics: Metrics,
+        health: Health,
+        clock: Clock,
+    ) -> None:
+        """Touch nothing yet; broker and Target are first spoken to by `run`."""
+        self.state = State.NEW
+        self._settings = settings
+        self._renderer = renderer
+        self._metrics = metrics
+        self._clock = clock
+        self._health = health.component("upload", stalled_after=STALLED_SECONDS)
+        self._degraded: dict[str, str] = {}
+        self._context: UploadContext
+        self._reader: ProfilesReader
+        self._rejected: RejectedRows
+        self._confirmation: Confirmation
+        self._delivery: Delivery
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._committing = asyncio.Lock()
+        self._turn = asyncio.Semaphore(1)
+        self._posts = asyncio.Semaphore(POSTS)
+        self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._deadline = float("inf")
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Upload until drained; a PosConsumerError tells what a person must mend."""
+        self._task = asyncio.current_task()
+        self.state = State.RUNNING
+        try:
+            async with AsyncExitStack() as stack:
+                await self._open(stack)
+                await self._work()
+        except BaseExceptionGroup as group:
+            known, unknown = group.split(PosConsumerError)
+            if known is None or unknown is not None:
+                raise
+            raise _first(known) from group
+        finally:
+            self.state = State.STOPPED
+            self._health.stop_watching()
+            self._stopped.set()
+
+    async def drain(self, deadline: float) -> None:
+        """Stop in order by `deadline` (monotonic) and return when it is done."""
+        if self.state is State.RUNNING:
+            self.state = State.DRAINING
+            self._deadline = deadline
+            self._stopping.set()
+            await self._stopped.wait()
+
+    def abort(self) -> None:
+        """Stop at once; `run` ends as cancelled."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        target = settings.target
+        worker = Worker()
+        stack.callback(worker.close)
+        ledger = UploadsLedger(settings)
+        stack.push_async_callback(asyncio.to_thread, ledger.close)
+        self._rejected = RejectedRows(settings)
+        stack.push_async_callback(asyncio.to_thread, self._rejected.close)
+        client = await stack.enter_async_context(
+            TargetClient(target.endpoint, target.client, api=target.api)
+        )
+        self._reader = ProfilesReader(settings, self._clock)
+        await stack.enter_async_context(self._reader)
+        first_line = header(target.key, self._renderer.attributes)
+        limits = Limits(
+            max_rows=target.batch.max_rows,
+            max_bytes=target.batch.max_bytes,
+            max_age=target.batch.max_age,
+            capacity=FILES_WAITING * target.batch.max_bytes,
+        )
+        budget = target.budget
+        slots = Slots(budget.calls_per_minute - budget.reserve, self._reader.partitions)
+        calling: set[int] = set()
+        self._context = UploadContext(
+            settings=settings,
+            clock=self._clock,
+            metrics=self._metrics,
+            renderer=self._renderer,
+            pending=Pending(limits, len(first_line)),
+            ledger=ledger,
+            ranges=ProfilesRanges(settings),
+            client=client,
+            worker=worker,
+            gate=CallGate(slots, self._clock, lambda: calling, self._fresh),
+            commit=self._commit,
+            halt=self._halt,
+            refused=self._refused,
+            calling=calling,
+        )
+        self._confirmation = Confirmation(self._context)
+        self._delivery = Delivery(self._context, self._confirmation, first_line)
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            intake = group.create_task(self._take_in())
+            sealing = group.create_task(self._seal(group))
+            others = [
+                group.create_task(work)
+                for work in (
+                    self._follow_assignment(),
+                    self._context.gate.run(),
+                    self._confirmation.run(),
+                    self._tick(),
+                )
+            ]
+            self._health.ready()
+            await self._stopping.wait()
+            intake.cancel()
+            sealing.cancel()
+            await asyncio.wait([intake, sealing])
+            await self._finish(group)
+            for task in (*self._deliveries, *others):
+                task.cancel()
+        await self._commit()
+
+    async def _finish(self, group: asyncio.TaskGroup) -> None:
+        """Send what can still be sent, and wait for what is under way."""
+        context = self._context
+        while self._left() > _CALL_SECONDS:
+            ahead = context.gate.seconds_to_next()
+            if ahead is None or ahead > self._left() - _CALL_SECONDS:
+                break
+            now = self._clock.monotonic()
+            sealed = await context.worker(context.pending.seal, now, at_once=True)
+            if sealed is None:
+                break
+            turn = asyncio.Event()
+            self._deliver(group, sealed, turn.set)
+            await wait_for(turn, self._clock, self._left() - _CALL_SECONDS)
+        if self._deliveries and self._left() > 0:
+            under_way = asyncio.gather(*self._deliveries, return_exceptions=True)
+            finished = asyncio.Event()
+            under_way.add_done_callback(lambda _: finished.set())
+            await wait_for(finished, self._clock, self._left())
+
+    def _left(self) -> float:
+        """Return seconds until the drain must come to its end."""
+        return self._deadline - self._clock.monotonic() - _CLOSING_SECONDS
+
+    async def _follow_assignment(self) -> None:
+        """Answer to partitions that come, leave and are lost."""
+        while True:
+            change = await self._reader.change()
+            kind = type(change).__name__.lower()
+            self._metrics.rebalances.labels("upload", kind).inc()
+            log.info("Partitions changed hands.", kind=kind, at=change.partitions)
+            match change:
+                case Assigned(partitions):
+                    await self._take_over(partitions)
+                case Revoked(partitions):
+                    await self._give_up(partitions, change)
+                case Lost(partitions):
+                    await self._drop(partitions)
+
+    async def _take_over(self, partitions: Iterable[int]) -> None:
+        """Read the ledger, hold back what is under way, then let records flow."""
+        context = self._context
+        for partition in partitions:
+            context.held.add(partition)
+            self._metrics.partition_assigned.labels("upload", str(partition)).set(1)
+            try:
+                entries = await context.durably(
+                    "reading the uploads ledger", context.ledger.read_open, partition
+                )
+            except PartitionHalt as halt:
+                await self._halt(partition, halt)
+                continue
+            await self._confirmation.take_up(entries)
+            context.calling.add(partition)
+            self._reader.begin([partition])
+
+    async def _give_up(self, partitions: Collection[int], change: Revoked) -> None:
+        """Start no more calls for them, let running ones end, commit, forget."""
+        context = self._context
+        context.calling.difference_update(partitions)
+        until = self._clock.monotonic() + HANDSHAKE_SECONDS
+        while any(
+            not p.isdisjoint(partitions) for p in self._delivery.posting.values()
+        ):
+            left = until - self._clock.monotonic()
+            context.changed.clear()
+            if left <= 0 or not await wait_for(context.changed, self._clock, left):
+                break
+        offsets = await context.worker(context.pending.next_offsets)
+        change.leave({p: offsets[p] for p in partitions if p in offsets})
+        await self._drop(partitions)
+
+    async def _drop(self, partitions: Collection[int]) -> None:
+        context = self._context
+        context.calling.difference_update(partitions)
+        context.held.difference_update(partitions)
+        self._confirmation.drop(partitions)
+        await context.worker(context.pending.drop, partitions)
+        for partition in partitions:
+            self._metrics.forget_partition("upload", partition)
+            self._degrade(f"partition {partition}", "")
+        context.changed.set()
+
+    async def _take_in(self) -> None:
+        """Render, encode and add records, as long as there is room."""
+        context = self._context
+        pending = context.pending
+        while True:
+            began = self._clock.monotonic()
+            batch = await self._reader.batch()
+            context.observe("fetch", began)
+            while await context.worker(lambda: pending.full):
+                context.changed.clear()
+                await wait_for(context.changed, self._clock, _ROOM_SECONDS)
+            rows, rejected = await context.worker(self._encode, batch)
+            if rejected:
+                await self._reject(rejected)
+            await context.worker(self._add, batch, rows)
+            self._metrics.batches.labels("upload").inc()
+            self._metrics.consumed_records.labels("upload").inc(batch.records)
+            self._metrics.consumed_bytes.labels("upload").inc(batch.size)
+            context.changed.set()
+
+    def _encode(self, batch: ProfileBatch) -> tuple[pl.DataFrame, list[RejectedRow]]:
+        if not batch.values:
+            return pl.DataFrame(schema=SCHEMA), []
+        began = self._clock.monotonic()
+        rendered = self._renderer.rows(batch.values)
+        self._context.observe("render", began)
+        began = self._clock.monotonic()
+        encoded = encode_rows(rendered)
+        visitor = rendered.column("visitor")
+        rows = frame(
+            visitor.take(encoded.kept),
+            batch.partition,
+            batch.offsets[encoded.kept],
+            batch.timestamps[encoded.kept],
+            encoded.rows,
+        )
+        rejected = [
+            RejectedRow(
+                visitor=visitor[row].as_py() or "",
+                partition=batch.partition,
+                version=rendered.column("version")[row].as_py(),
+                reason=reason,
+                sentence=REASONS[reason],
+            )
+            for row, reason in zip(
+                encoded.rejected.tolist(), encoded.reasons, strict=True
+            )
+        ]
+        self._context.observe("encode", began)
+        return rows, rejected
+
+    def _add(self, batch: ProfileBatch, rows: pl.DataFrame) -> None:
+        """Add rows unless the partition has left meanwhile; runs on the worker."""
+        if self._reader.owns(batch):
+            seen = {batch.partition: batch.next_offset}
+            self._context.pending.add(rows, seen, self._clock.monotonic())
+
+    async def _reject(self, rows: list[RejectedRow]) -> None:
+        """Keep rows that Target cannot take before their offsets may be passed."""
+        await self._context.durably("keeping rejected rows", self._rejected.write, rows)
+        for row in rows:
+            self._metrics.rejected_rows.labels(row.reason).inc()
+        log.warning(
+            "Rows that Target cannot take were kept.",
+            rows=len(rows),
+            reasons=sorted({row.reason for row in rows}),
+        )
+
+    async def _seal(self, group: asyncio.TaskGroup) -> None:
+        """Seal a micro-batch when one is due and the one before has its slot.
+
+        Waiting for the turn lets the next file grow meanwhile.
+        """
+        context = self._context
+        while True:
+            await self._turn.acquire()
+            await self._posts.acquire()
+            sealed = None
+            while sealed is None:
+                context.changed.clear()
+                now = self._clock.monotonic()
+                due = await context.worker(context.pending.due_in, now)
+                if due is None or due > 0:
+                    await wait_for(context.changed, self._clock, due)
+                now = self._clock.monotonic()
+                sealed = await context.worker(context.pending.seal, now)
+            task = self._deliver(group, sealed, _once(self._turn.release))
+            task.add_done_callback(lambda _: self._posts.release())
+
+    def _deliver(
+        self, group: asyncio.TaskGroup, sealed: Sealed, granted: Callable[[], None]
+    ) -> asyncio.Task[None]:
+        task = group.create_task(self._delivery.deliver(sealed, granted))
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
+        return task
+
+    async def _tick(self) -> None:
+        """Commit and show every few seconds that the stage is alive."""
+        pending = self._context.pending
+        while True:
+            self._health.beat(self._clock.monotonic())
+            await self._commit()
+            self._metrics.pending_rows.set(pending.waiting)
+            self._metrics.pending_bytes.set(pending.size)
+            await self._clock.sleep(TICK_SECONDS)
+
+    async def _commit(self) -> None:
+        """Commit what is accepted or accounted for; unchanged offsets too.
+
+        The answer confirms that the partitions are ours: calls depend on it.
+        """
+        async with self._committing:
+            worker, pending = self._context.worker, self._context.pending
+            offsets = await worker(pending.next_offsets)
+            try:
+                await self._reader.commit(offsets)
+            except PosConsumerError as error:
+                if not (error.retriable or isinstance(error, Fenced)):
+                    raise
+                log.warning("Offsets could not be committed.", error=str(error))
+        for partition, records in self._reader.lag(offsets).items():
+            self._metrics.lag_records.labels("upload", str(partition)).set(records)
+
+    async def _fresh(self) -> bool:
+        """Whether the group has confirmed our membership lately enough to call."""
+        oldest = self._reader.session_seconds / 2
+        if self._clock.monotonic() - self._reader.committed_at >= oldest:
+            await self._commit()
+        return self._clock.monotonic() - self._reader.committed_at < oldest
+
+    async def _halt(self, partition: int, halt: PartitionHalt) -> None:
+        """Stop one partition until a person has acted; its offsets stay."""
+        self._reader.halt(partition)
+        await self._context.worker(self._context.pending.drop, [partition])
+        self._metrics.partition_halted.labels(str(partition), halt.reason).set(1)
+        self._degrade(f"partition {partition}", str(halt))
+        log.error(
+            "A partition is halted.",
+            partition=partition,
+            reason=halt.reason,
+            error=str(halt),
+        )
+
+    def _refused(self, reason: str) -> None:
+        """Note that Target refuses the token (`reason`), or takes it again (empty)."""
+        if reason and "target" not in self._degraded:
+            log.error(
+                "Target refuses the profile token; uploads pause, nothing is lost. "
+                "Put a valid token where target.token points: it is read again.",
+                reason=reason,
+            )
+        elif not reason and "target" in self._degraded:
+            log.info("Target takes the profile token again; uploads go on.")
+        self._degrade("target", reason and f"the profile token is refused ({reason})")
+
+    def _degrade(self, name: str, reason: str) -> None:
+        """Show what is halted, or no longer (an empty reason)."""
+        if reason:
+            self._degraded[name] = reason
+        else:
+            self._degraded.pop(name, None)
+        self._health.degrade(self._degraded)
+
+
+def _once(function: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that calls `function` the first time only."""
+    left = [function]
+
+    def call() -> None:
+        if left:
+            left.pop()()
+
+    return call
+
+
+def _first(group: BaseExceptionGroup[PosConsumerError]) -> PosConsumerError:
+    """Return one error of a group, which has at least one."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, PosConsumerError)  # noqa: S101 - for the type checker
+    return error

@@ -1,0 +1,397 @@
+"""Follows accepted batches to their end, and sends again what may not have landed.
+
+A batch's visitors are held back until it has ended. Where the end is not clear (no
+answer to the POST, stuck, failed rows, forgotten, no end within `confirm_timeout`), the
+visitors' latest rows are read again from `profiles` and sent once more; the ledger's
+entry stays open until those rows are accepted or superseded, so a crash on the way
+begins it anew.
+
+An intent without a batch id, left by an earlier owner, is ambiguous: its rows are not
+committed, so they come again in the stream and are sent at once; what this cannot rule
+out, the earlier copy landing after the newer row, is mended by sending the latest rows
+once more when `confirm_timeout` has passed since it was found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from consumer.stages.waiting import wait_for
+from consumer.target.backoff import full_jitter
+from consumer.target.batch_file import encode_rows
+from consumer.target.micro_batch import SCHEMA, frame
+from consumer.target.offsets import Span
+from consumer.target.status import (
+    FIRST_POLL,
+    FORGOTTEN_AFTER,
+    BatchStatus,
+    Progress,
+    next_poll,
+    read_status,
+    status_url,
+)
+from consumer.telemetry.logging import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+
+    from consumer.kafka.uploads_ledger import Entry
+    from consumer.stages.upload_context import UploadContext
+    from consumer.target.micro_batch import Sealed
+
+MOST_ROUNDS: Final = 3
+"""How often rows are sent that Target reports as failed, before it is an error."""
+
+_POLLS_TO_TIMEOUT: Final = 30
+_ENDED: Final = (Progress.COMPLETE, Progress.STUCK, Progress.FORGOTTEN)
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Followed:
+    """An accepted batch, or a suspected one (without id), by the partitions we own.
+
+    `numbers` are its batches in `Pending` that hold visitors back; none once they are
+    free. `due_at` (epoch seconds): its rows are not sent again before.
+    """
+
+    batch: str
+    origin: int
+    batch_id: str
+    url: str
+    accepted_at: float
+    spans: dict[int, Span] = field(default_factory=dict)
+    numbers: list[int] = field(default_factory=list)
+    due_at: float = 0.0
+    doubtful: bool = False
+    polls: int = 0
+    rounds: int = 1
+
+
+class Confirmation:
+    """Keeps an agenda of polls and repeats; `run` works it off, one at a time."""
+
+    def __init__(self, context: UploadContext) -> None:
+        """Follow nothing yet."""
+        self._context = context
+        self._agenda: list[tuple[float, int, Callable[[], Awaitable[None]]]] = []
+        self._order = itertools.count()
+        self._added = asyncio.Event()
+        self._open: dict[str, _Followed] = {}
+        self._repeating: dict[int, _Followed] = {}
+        self._rounds: dict[int, int] = {}
+        timeout = context.settings.target.delivery.confirm_timeout
+        self._timeout = timeout
+        self._first_poll = min(FIRST_POLL, timeout / _POLLS_TO_TIMEOUT)
+
+    async def follow(self, entries: Sequence[Entry], sealed: Sealed) -> None:
+        """Follow a batch that was just accepted, for the partitions still ours."""
+        rounds = 1 + max((self._rounds.get(o, 0) for o in sealed.origins), default=0)
+        followed = self._add(entries, sealed.number)
+        if followed is not None:
+            followed.rounds = rounds
+            followed.numbers.append(sealed.number)
+        else:
+            await self._free([sealed.number])
+        await self._context.commit()
+        await self._close_repeated()
+        if followed is None:
+            return
+        if self._context.settings.target.delivery.confirm:
+            self._schedule_poll(followed)
+        else:
+            await self._end(followed)
+
+    async def suspect(self, entries: Sequence[Entry], ambiguous_at: float) -> None:
+        """Send the latest rows of a batch of unknown fate again, in due time."""
+        number = await self._context.worker(self._context.pending.new_number)
+        followed = self._add(entries, number)
+        if followed is not None:
+            followed.due_at = ambiguous_at + self._timeout
+            self._at(followed.due_at, lambda: self._repeat(followed))
+
+    async def take_up(self, entries: Iterable[Entry]) -> None:
+        """Take up what earlier owners left open, before the partitions flow.
+
+        The visitors of an accepted batch are found by reading its offsets again; those
+        whose record compaction has removed have a newer one, and are not held back.
+        """
+        for entry in entries:
+            if not entry.accepted:
+                # it may have been tried until a moment ago
+                await self.suspect([entry], self._context.clock.now())
+                continue
+            keys = await self._visitors_of(entry.partition, entry.ranges)
+            span = Span(entry.rows, entry.ranges, entry.exact)
+            number = await self._context.worker(
+                self._context.pending.hold, keys, {entry.partition: span}
+            )
+            known = entry.batch in self._open
+            followed = self._add([entry], number)
+            if followed is not None:
+                followed.numbers.append(number)
+                if not known:
+                    self._schedule_poll(followed)
+            log.info(
+                "An open batch was taken up.",
+                batch=entry.batch,
+                batch_id=entry.batch_id,
+                partition=entry.partition,
+            )
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Leave batches to the next owners of these partitions."""
+        for followed in [*self._open.values(), *self._repeating.values()]:
+            for partition in partitions:
+                followed.spans.pop(partition, None)
+
+    async def run(self) -> None:
+        """Work off the agenda until cancelled."""
+        clock = self._context.clock
+        while True:
+            self._added.clear()
+            ahead = self._agenda[0][0] - clock.now() if self._agenda else None
+            if ahead is None or ahead > 0:
+                await wait_for(self._added, clock, ahead)
+            else:
+                _, _, act = heapq.heappop(self._agenda)
+                await act()
+
+    def _at(self, when: float, act: Callable[[], Awaitable[None]]) -> None:
+        heapq.heappush(self._agenda, (when, next(self._order), act))
+        self._added.set()
+
+    def _add(self, entries: Sequence[Entry], origin: int) -> _Followed | None:
+        """Add entries of one batch to what is followed; None if none is ours."""
+        ours = [entry for entry in entries if entry.partition in self._context.held]
+        if not ours:
+            return None
+        first = ours[0]
+        followed = self._open.get(first.batch)
+        if followed is None:
+            target = self._context.settings.target
+            url = status_url(
+                first.status_url,
+                first.batch_id,
+                endpoint=target.endpoint,
+                client=target.client,
+                suffixes=target.status_hosts,
+            )
+            accepted_at = first.accepted_at or first.intent_at
+            followed = _Followed(first.batch, origin, first.batch_id, url, accepted_at)
+            self._open[first.batch] = followed
+        for entry in ours:
+            followed.spans[entry.partition] = Span(
+                entry.rows, entry.ranges, entry.exact
+            )
+            if entry.ambiguous_at is not None:
+                followed.doubtful = True
+                followed.due_at = entry.ambiguous_at + self._timeout
+        self._count()
+        return followed
+
+    def _schedule_poll(self, followed: _Followed) -> None:
+        chance = self._context.random.random
+        pause = next_poll(followed.polls, chance, first=self._first_poll)
+        if followed.polls == 0:  # a batch taken up may have been accepted long ago
+            when = max(self._context.clock.now(), followed.accepted_at + pause)
+        else:
+            when = self._context.clock.now() + pause
+        self._at(when, lambda: self._poll(followed))
+
+    async def _poll(self, followed: _Followed) -> None:
+        """Ask for a batch's status and act on it."""
+        context = self._context
+        if not followed.spans:
+            await self._forget(followed)
+            return
+        began = context.clock.monotonic()
+        await context.gate.take("status")
+        context.observe("wait_budget", began)
+        began = context.clock.monotonic()
+        context.metrics.calls.labels("status").inc()
+        reply = await context.client.status(followed.url, context.token())
+        context.observe("status", began)
+        followed.polls += 1
+        status = read_status(reply, followed.batch_id)
+        if status.progress in _ENDED:
+            await self._ended(followed, status)
+            return
+        if status.progress is Progress.THROTTLED:
+            context.gate.hold(full_jitter(followed.polls, context.random.random))
+        if status.detail:
+            log.warning(
+                "A batch's status could not be read.",
+                batch=followed.batch,
+                batch_id=followed.batch_id,
+                reason=status.detail,
+            )
+        await self._watch_age(followed)
+
+    async def _watch_age(self, followed: _Followed) -> None:
+        """Free the visitors of a batch that takes too long; give it up after a day."""
+        age = self._context.clock.now() - followed.accepted_at
+        if age > FORGOTTEN_AFTER:
+            await self._ended(followed, BatchStatus(Progress.FORGOTTEN))
+            return
+        if age > self._timeout and followed.numbers:
+            log.warning(
+                "A batch has no end yet; its visitors' next rows are sent meanwhile.",
+                batch=followed.batch,
+                batch_id=followed.batch_id,
+                age_seconds=round(age),
+            )
+            self._context.metrics.batch_ends.labels("overdue").inc()
+            followed.doubtful = True
+            await self._free(followed.numbers)
+        self._schedule_poll(followed)
+
+    async def _ended(self, followed: _Followed, status: BatchStatus) -> None:
+        """Close a batch whose rows landed; send the rows of any other again."""
+        metrics = self._context.metrics
+        metrics.failed_updates.inc(status.failed)
+        metrics.profiles_not_found.inc(status.not_found)
+        failed = status.progress is Progress.COMPLETE and status.failed > 0
+        metrics.batch_ends.labels("failed" if failed else status.progress).inc()
+        if failed and followed.rounds >= MOST_ROUNDS:
+            log.error(
+                "Target keeps failing rows; they are not sent again until they change.",
+                batch_id=followed.batch_id,
+                failed=status.failed,
+                rounds=followed.rounds,
+            )
+        elif failed or status.progress is not Progress.COMPLETE:
+            log.warning(
+                "A batch did not land as a whole; its visitors' latest rows are sent "
+                "again.",
+                batch=followed.batch,
+                batch_id=followed.batch_id,
+                end=status.progress,
+                failed=status.failed,
+            )
+            pause = full_jitter(followed.rounds, self._context.random.random)
+            followed.due_at = max(followed.due_at, self._context.clock.now() + pause)
+            self._at(followed.due_at, lambda: self._repeat(followed))
+            return
+        if followed.doubtful:  # an earlier copy may land until `due_at`
+            await self._free(followed.numbers)
+            self._at(followed.due_at, lambda: self._repeat(followed))
+            return
+        await self._end(followed)
+
+    async def _end(self, followed: _Followed) -> None:
+        """Write the end and free the visitors."""
+        context = self._context
+        where = sorted(followed.spans)
+        await context.durably(
+            "ending a batch", context.ledger.end, followed.batch, where
+        )
+        await self._forget(followed)
+
+    async def _forget(self, followed: _Followed) -> None:
+        self._close(followed)
+        self._repeating.pop(followed.origin, None)
+        await self._free(followed.numbers)
+
+    def _close(self, followed: _Followed) -> None:
+        if self._open.get(followed.batch) is followed:
+            del self._open[followed.batch]
+        self._count()
+
+    async def _free(self, numbers: list[int]) -> None:
+        context = self._context
+        while numbers:
+            now = context.clock.monotonic()
+            await context.worker(context.pending.ended, numbers.pop(), now)
+        context.changed.set()
+
+    async def _repeat(self, followed: _Followed) -> None:
+        """Read the visitors' latest rows again and put them among the waiting.
+
+        The visitors are held back meanwhile, so that no newer row of theirs can be sent
+        between the reading and the adding.
+        """
+        context = self._context
+        pending = context.pending
+        self._close(followed)  # a partition that comes back begins a new one
+        spans = dict(followed.spans)
+        visitors = {}
+        for partition, span in spans.items():
+            keys = await self._visitors_of(partition, span.ranges)
+            visitors[partition] = keys
+            followed.numbers.append(await context.worker(pending.hold, keys, {}))
+        seen = await context.worker(lambda: pending.seen)
+        for partition, keys in visitors.items():
+            if partition in seen:
+                stretch = [(spans[partition].ranges[0][0], seen[partition] - 1)]
+                rows = await context.durably(
+                    "reading profiles again",
+                    self._read_latest,
+                    partition,
+                    stretch,
+                    keys.select("visitor"),
+                )
+                now = context.clock.monotonic()
+                await context.worker(pending.again, rows, followed.origin, now)
+        self._rounds[followed.origin] = followed.rounds
+        self._repeating[followed.origin] = followed
+        await self._free(followed.numbers)
+        await self._close_repeated()
+
+    async def _close_repeated(self) -> None:
+        """End the batches whose repeated rows are all accepted or superseded."""
+        if not self._repeating:
+            return
+        context = self._context
+        still = await context.worker(context.pending.open_origins)
+        for origin, followed in list(self._repeating.items()):
+            if origin not in still:
+                self._rounds.pop(origin, None)
+                await self._end(followed)
+
+    async def _visitors_of(
+        self, partition: int, ranges: Sequence[tuple[int, int]]
+    ) -> pl.DataFrame:
+        return await self._context.durably(
+            "reading profiles again", self._read_latest, partition, ranges, None
+        )
+
+    def _read_latest(
+        self,
+        partition: int,
+        ranges: Sequence[tuple[int, int]],
+        visitors: pl.DataFrame | None,
+    ) -> pl.DataFrame:
+        """Return each visitor's latest row within the ranges, of those asked for.
+
+        Blocks. Rows that Target cannot take are left out: they were told of before.
+        """
+        context = self._context
+        latest = pl.DataFrame(schema=SCHEMA)
+        for batch in context.ranges.read(partition, ranges):
+            rendered = context.renderer.rows(batch.values)
+            encoded = encode_rows(rendered)
+            kept = encoded.kept
+            rows = frame(
+                rendered.column("visitor").take(kept),
+                partition,
+                batch.offsets[kept],
+                batch.timestamps[kept],
+                encoded.rows,
+            )
+            if visitors is not None:
+                rows = rows.join(visitors, "visitor", "semi", maintain_order="left")
+            latest = pl.concat([latest, rows]).unique(
+                "visitor", keep="last", maintain_order=True
+            )
+        return latest
+
+    def _count(self) -> None:
+        self._context.metrics.in_flight_batches.set(len(self._open))

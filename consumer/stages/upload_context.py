@@ -1,0 +1,143 @@
+"""What the parts of the upload stage share: its tools, and who owns what."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+
+from consumer.errors import ConfigurationError, PosConsumerError
+from consumer.target.backoff import full_jitter
+from consumer.telemetry.logging import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    import pyarrow as pa
+
+    from consumer.clock import Clock
+    from consumer.config import Settings
+    from consumer.errors import PartitionHalt
+    from consumer.kafka.profiles_ranges import ProfilesRanges
+    from consumer.kafka.uploads_ledger import UploadsLedger
+    from consumer.stages.call_gate import CallGate
+    from consumer.target.client import TargetClient
+    from consumer.target.pending import Pending
+    from consumer.telemetry.metrics import Metrics
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AUTHORISATION_PAUSE: Final = 30.0
+"""Seconds between two tries while Target refuses the token."""
+
+log = get_logger(__name__)
+
+
+class Renderer(Protocol):
+    """Renders profile records to rows; `profiles.rows.RowRenderer` is one."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The names sent, in order."""
+        ...
+
+    def rows(self, values: Sequence[bytes]) -> pa.RecordBatch:
+        """Render records to `visitor`, `version`, `generation` and the attributes."""
+        ...
+
+
+class Worker:
+    """One thread for columnar work, so that the event loop is never blocked.
+
+    What runs here runs one after the other: it is what guards `Pending`.
+    """
+
+    def __init__(self) -> None:
+        """Start no thread yet."""
+        self._thread = ThreadPoolExecutor(1, "upload-columns")
+
+    async def __call__(
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run the function on the thread and return what it returns."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._thread, lambda: function(*args, **kwargs)
+        )
+
+    def close(self) -> None:
+        """End the thread once it is idle."""
+        self._thread.shutdown(wait=True)
+
+
+@dataclass(slots=True)
+class UploadContext:
+    """The tools of the upload stage, composed by `UploadStage`.
+
+    `calling` are the partitions whose slots may be used and whose rows may be sent,
+    `held` those whose answers still count; a partition that leaves is first taken from
+    `calling`. `changed` is set whenever rows or batches have moved.
+    """
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    renderer: Renderer
+    pending: Pending
+    ledger: UploadsLedger
+    ranges: ProfilesRanges
+    client: TargetClient
+    worker: Worker
+    gate: CallGate
+    commit: Callable[[], Awaitable[None]]
+    halt: Callable[[int, PartitionHalt], Awaitable[None]]
+    refused: Callable[[str], None]
+    random: Random = field(default_factory=Random)
+    calling: set[int] = field(default_factory=set)
+    held: set[int] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def token(self) -> str:
+        """Return the profile token as it is now, or nothing; a file is read anew.
+
+        A file that cannot be read is no token: Target refuses the call, uploads pause
+        and go on by themselves once it can be read.
+        """
+        secret = self.settings.target.token
+        try:
+            return "" if secret is None else secret.read("target.token")
+        except ConfigurationError as error:
+            log.warning("The profile token cannot be read.", error=str(error))
+            return ""
+
+    async def durably(
+        self, doing: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a blocking function until the broker lets it succeed.
+
+        Retriable errors are tried again with full jitter, for as long as it takes; any
+        other is raised.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await asyncio.to_thread(function, *args, **kwargs)
+            except PosConsumerError as error:
+                if not error.retriable:
+                    raise
+                attempt += 1
+                pause = full_jitter(attempt, self.random.random)
+                log.warning(
+                    "Kafka does not answer; trying again.",
+                    doing=doing,
+                    error=str(error),
+                    attempt=attempt,
+                )
+                await self.clock.sleep(pause)
+
+    def observe(self, step: str, since: float) -> None:
+        """Add the time since `since` (monotonic) to a step of the stage."""
+        self.metrics.add_seconds("upload", step, self.clock.monotonic() - since)

@@ -1,0 +1,136 @@
+"""Rendered rows to the rows of an Adobe batch file, column by column.
+
+A record batch enters (`visitor`, `version`, `generation`, then one text column per
+attribute); encoded rows leave, each ending in its line break, so that a file is its
+header followed by rows laid end to end. Rows that Target cannot take are told apart
+before any call is made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from consumer.target.percent import encode
+
+MOST_BYTES: Final = 50_000_000
+"""A file is strictly smaller; Adobe writes 50 MB, read as the smaller megabyte."""
+
+MOST_ROWS: Final = 500_000
+LONGEST_VISITOR: Final = 256
+LARGEST_PROFILE: Final = 64_000
+"""Names and values of one visitor, before encoding; Adobe writes 64 KB."""
+
+LEADING_COLUMNS: Final = ("visitor", "version", "generation")
+_COMMA: Final = pa.scalar(b",", pa.large_binary())
+_END: Final = pa.scalar(b"\n", pa.large_binary())
+_NOTHING: Final = pa.scalar(b"", pa.large_binary())
+
+REASONS: Final = {
+    "visitor_empty": "the visitor id is empty",
+    "visitor_characters": "the visitor id holds + or /, which Target cannot take",
+    "visitor_too_long": f"the visitor id is longer than {LONGEST_VISITOR} characters",
+    "profile_too_large": f"names and values exceed {LARGEST_PROFILE:,} bytes",
+    "all_empty": "no attribute has a value, so Target would skip the row",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRows:
+    """What became of a record batch.
+
+    `kept` (int64) are the rows that can be sent, `rows` their encoded lines in the
+    same order. `rejected` (int64) are the others, `reasons` the words for each.
+    """
+
+    kept: NDArray[np.int64]
+    rows: pa.LargeBinaryArray
+    rejected: NDArray[np.int64]
+    reasons: Sequence[str]
+
+
+def header(key: str, attributes: Sequence[str]) -> bytes:
+    """Return the file's first line, with its line break."""
+    names = ",".join(quote(name, safe="") for name in (key, *attributes))
+    return f"batch={names}\n".encode("ascii")
+
+
+def encode_rows(batch: pa.RecordBatch) -> EncodedRows:
+    """Encode every row that Target can take; give the reason for every other."""
+    attributes = batch.columns[len(LEADING_COLUMNS) :]
+    names = batch.schema.names[len(LEADING_COLUMNS) :]
+    visitor = pc.fill_null(batch.column("visitor"), "")
+    failed = _preflight(visitor, names, attributes)
+    bad = failed >= 0
+    kept = np.flatnonzero(~bad)
+    rejected = np.flatnonzero(bad)
+    columns = [visitor, *attributes]
+    if len(rejected):
+        columns = [column.take(pa.array(kept)) for column in columns]
+    words = tuple(REASONS)
+    return EncodedRows(
+        kept=kept,
+        rows=_join(columns),
+        rejected=rejected,
+        reasons=[words[code] for code in failed[rejected]],
+    )
+
+
+def body(first_line: bytes, rows: pa.LargeBinaryArray) -> tuple[bytes, memoryview]:
+    """Return a file as two parts that are sent one after the other, not copied."""
+    _, offsets, data = rows.buffers()
+    if data is None or not len(rows):
+        return first_line, memoryview(b"")
+    bounds = np.frombuffer(offsets, np.int64)[rows.offset :][: len(rows) + 1]
+    return first_line, memoryview(data)[bounds[0] : bounds[-1]]
+
+
+def _join(columns: Sequence[pa.Array]) -> pa.LargeBinaryArray:
+    """Encode the columns and lay them out as lines, trailing empty cells trimmed."""
+    cells = [encode(column) for column in columns]
+    while len(cells) > 1 and not _has_bytes(cells[-1]):
+        cells.pop()  # a column that no row needs; header and order stay as they are
+    *front, last = cells
+    ended = pc.binary_join_element_wise(last, _END, _NOTHING)
+    if not front:
+        return ended
+    return pc.binary_join_element_wise(*front, ended, _COMMA)
+
+
+def _has_bytes(cells: pa.LargeBinaryArray) -> bool:
+    return bool(len(cells)) and bool(pc.sum(pc.binary_length(cells)).as_py())
+
+
+def _preflight(
+    visitor: pa.Array, names: Sequence[str], attributes: Sequence[pa.Array]
+) -> NDArray[np.int64]:
+    """Return for each row the index of its reason in `REASONS`, or -1."""
+    size = np.zeros(len(visitor), np.int64)
+    for column in attributes:
+        size += pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
+    named = sum(len(name.encode()) for name in names)
+    tests = (
+        pc.equal(pc.binary_length(visitor), 0).to_numpy(zero_copy_only=False),
+        _any_of(visitor, ("+", "/")),
+        pc.greater(pc.utf8_length(visitor), LONGEST_VISITOR).to_numpy(
+            zero_copy_only=False
+        ),
+        size + named > LARGEST_PROFILE,
+        size == 0,
+    )
+    failed = np.full(len(visitor), -1, np.int64)
+    for code in reversed(range(len(tests))):  # the first reason that holds is given
+        failed[tests[code]] = code
+    return failed
+
+
+def _any_of(column: pa.Array, characters: Sequence[str]) -> NDArray[np.bool_]:
+    found = np.zeros(len(column), np.bool_)
+    for character in characters:
+        found |= pc.match_substring(column, character).to_numpy(zero_copy_only=False)
+    return found

@@ -1,0 +1,64 @@
+"""A histogram that takes a whole batch of values at once, for Prometheus.
+
+prometheus_client's own takes one value a call, which at a hundred thousand events a
+second would cost more than folding them.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+    from prometheus_client import CollectorRegistry
+
+
+class BatchHistogram(Collector):
+    """Counts values in buckets whose upper bounds are included, as Prometheus does."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        bounds: Sequence[float],
+        registry: CollectorRegistry,
+    ) -> None:
+        """Register under the full `name`; `bounds` rise and end before infinity."""
+        self._name = name
+        self._documentation = documentation
+        self._bounds = np.asarray(bounds, dtype=np.float64)
+        self._counts = np.zeros(len(bounds) + 1, dtype=np.int64)
+        self._sum = 0.0
+        self._lock = Lock()  # stages add on their threads, a scrape reads on another
+        registry.register(self)
+
+    def observe(self, values: NDArray[np.float64] | Sequence[float]) -> None:
+        """Add all values of a batch; an empty batch adds nothing."""
+        batch = np.asarray(values, dtype=np.float64)
+        buckets = np.searchsorted(self._bounds, batch, side="left")
+        counts = np.bincount(buckets, minlength=len(self._counts))
+        with self._lock:
+            self._counts += counts
+            self._sum += float(batch.sum())
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """Yield the cumulative counts, for a scrape."""
+        with self._lock:
+            cumulative = np.cumsum(self._counts).tolist()
+            total = self._sum
+        bounds = [*(repr(bound) for bound in self._bounds.tolist()), "+Inf"]
+        buckets = list(zip(bounds, cumulative, strict=True))
+        yield HistogramMetricFamily(
+            self._name, self._documentation, buckets=buckets, sum_value=total
+        )
+
+    def describe(self) -> Iterable[HistogramMetricFamily]:
+        """Yield the name, so that the registry refuses a second one."""
+        yield HistogramMetricFamily(self._name, self._documentation)
