@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer import __version__
-from consumer.commands import check, sandbox, topics
+from consumer.commands import check, demo, run, sandbox, topics
 from consumer.errors import PosConsumerError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ app = typer.Typer(
         "78 wrong configuration."
     ),
 )
+app.command()(run.run)
+app.command()(demo.demo)
 app.command()(check.check)
 app.add_typer(topics.app, name="topics")
 app.add_typer(sandbox.app, name="sandbox")

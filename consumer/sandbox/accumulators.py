@@ -262,6 +262,7 @@ DEMO_ATTRIBUTES: Final = (
         by=lambda row: row["quantity"],
         items=True,
         show=",".join,
+        sentinel="none",  # returns can take it away; Target never clears
     ),
     Attribute("units", "sum", of=lambda row: row["quantity"], items=True),
     Attribute(

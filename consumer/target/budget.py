@@ -30,6 +30,8 @@ class Slots:
     def at(self, now: float) -> int:
         """Return the number of the slot that `now` (epoch seconds) lies in."""
         slot = math.floor(now / self.length)
+        if self.start(slot) > now:  # rounded up
+            return slot - 1
         return slot if self.start(slot + 1) > now else slot + 1
 
     def start(self, slot: int) -> float:

@@ -1,0 +1,314 @@
+"""The demo's course: start the parts, produce, run the service, reckon up.
+
+embedded Kafka + Target sandbox -> purchases -> the service -> reckoning
+                                      |                            ^
+                                      +----> recount, elsewhere ---+
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from consumer.errors import SandboxError
+from consumer.sandbox.accumulators import DEMO_ATTRIBUTES
+from consumer.sandbox.demo.reconcile import (
+    Row,
+    busiest_minute,
+    examples,
+    outcome_rows,
+    profile_rows,
+)
+from consumer.sandbox.demo.service_process import (
+    Metrics,
+    ServiceProcess,
+    run_command,
+)
+from consumer.sandbox.demo.topics import Topics
+from consumer.sandbox.kafka import EmbeddedKafka
+from consumer.sandbox.ports import free_port
+from consumer.sandbox.purchases.produce import Produced, produce
+from consumer.sandbox.purchases.read_back import read_back
+from consumer.sandbox.purchases.schema import SCHEMA, write_schema_folder
+from consumer.sandbox.recount import Recount, recount
+from consumer.sandbox.target.server import TargetSandbox
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from consumer.sandbox.purchases.spec import Spec
+
+TOPIC: Final = "purchases"
+APPLICATION: Final = "demo"
+PARTITIONS: Final = 8
+LOOK_SECONDS: Final = 0.25
+DRAIN_SECONDS: Final = 60.0
+# Without any progress for so long, something is broken.
+PATIENCE_SECONDS: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Where the demo works: its folder, its configuration, and the service's port."""
+
+    folder: Path
+    config: Path
+    port: int
+
+    @property
+    def log(self) -> Path:
+        """The service's log."""
+        return self.folder / "service.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """How the demo ended; `rows` must all agree."""
+
+    rows: list[Row]
+    differences: list[str]
+    calls: int
+    budget: int
+    violations: list[str]
+    events_per_second: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether everything that must agree does."""
+        within = self.calls <= self.budget and not self.violations
+        return within and all(row.agrees for row in self.rows)
+
+
+def run_demo(spec: Spec, *, keep: Path | None, console: Console | None = None) -> bool:
+    """Run the demo and print what happens; tell whether everything agrees.
+
+    `keep` is a folder for the configuration, the state and the service's log, which
+    else go when the demo ends.
+    """
+    console = console or Console()
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        console.print("Starting a real Apache Kafka and the Target sandbox.")
+        kafka = stack.enter_context(EmbeddedKafka())
+        reckoning = asyncio.run(_run(spec, folder, kafka.bootstrap, console))
+        _print_reckoning(reckoning, console)
+        if keep:
+            console.print(
+                f"Configuration, state and the service's log are in {keep}.",
+                soft_wrap=True,
+            )
+    return reckoning.agrees
+
+
+async def _run(spec: Spec, folder: Path, bootstrap: str, console: Console) -> Reckoning:
+    with ExitStack() as stack:
+        target = await _entered(stack, TargetSandbox())
+        work = _configure(folder, bootstrap, target.endpoint, spec.schema_id)
+        console.print(
+            f"Kafka answers at {bootstrap}, Target at {target.endpoint}; the service's "
+            f"metrics will be at http://127.0.0.1:{work.port}/metrics.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        progress = stack.enter_context(_progress(console))
+        produced = await _produce(spec, bootstrap, progress)
+        await asyncio.to_thread(run_command, work.config, "topics", "create")
+        pool = stack.enter_context(
+            ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        )
+        recounting = asyncio.wrap_future(pool.submit(recount_topic, bootstrap, spec))
+        service = stack.enter_context(
+            ServiceProcess(work.config, work.port, log=work.log)
+        )
+        topics = stack.enter_context(Topics(bootstrap, APPLICATION))
+        counters, rate = await _watch(service, topics, produced.events, progress)
+        code = await asyncio.to_thread(service.drain, DRAIN_SECONDS)
+        if code != 0:
+            raise SandboxError(f"The service ended with {code}; see {work.log}.")
+        recounted = await _shown(recounting, progress)
+        letters = await asyncio.to_thread(topics.dead_letters)
+    rows = outcome_rows(
+        produced.events,
+        recounted,
+        counters.by("pos_consumer_records_total", "outcome"),
+        counters.by("pos_consumer_dead_letters_total", "reason"),
+        letters,
+    )
+    profiles, wrong = profile_rows(recounted, dict(target.profiles()))
+    journal = target.journal
+    return Reckoning(
+        rows + profiles,
+        examples(wrong),
+        busiest_minute(call.at for call in journal.calls if call.metered),
+        target.account.options.calls_per_minute,
+        [one.rule for one in journal.violations],
+        rate,
+    )
+
+
+async def _entered(stack: ExitStack, target: TargetSandbox) -> TargetSandbox:
+    """Enter the sandbox; it lives as long as the event loop."""
+    await target.__aenter__()
+    loop = asyncio.get_running_loop()
+    stack.callback(lambda: loop.create_task(target.__aexit__(None, None, None)))
+    return target
+
+
+def _configure(folder: Path, bootstrap: str, endpoint: str, schema_id: int) -> Work:
+    """Write the configuration that the service is started with."""
+    port = free_port()
+    text = (files(__package__) / "demo.toml").read_text(encoding="utf-8")
+    values = {"bootstrap": bootstrap, "endpoint": endpoint, "port": str(port)}
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    config = folder / "demo.toml"
+    config.write_text(text, encoding="utf-8")
+    write_schema_folder(folder / "schemas", schema_id)
+    return Work(folder, config, port)
+
+
+def recount_topic(bootstrap: str, spec: Spec) -> Recount:
+    """Recount the whole topic; runs in a process of its own."""
+    schemas = {spec.schema_id: SCHEMA}
+    return recount(read_back(bootstrap, TOPIC), DEMO_ATTRIBUTES, schemas)
+
+
+async def _produce(spec: Spec, bootstrap: str, progress: Progress) -> Produced:
+    task = progress.add_task("purchases produced", total=spec.events)
+    return await asyncio.to_thread(
+        produce,
+        spec,
+        bootstrap_servers=bootstrap,
+        topic=TOPIC,
+        partitions=PARTITIONS,
+        on_progress=lambda sent: progress.update(task, completed=sent),
+    )
+
+
+async def _watch(
+    service: ServiceProcess, topics: Topics, events: int, progress: Progress
+) -> tuple[Metrics, float]:
+    """Show every stage until all has arrived; the last scrape and events a second."""
+    bars = _Bars(progress, events)
+    began = folded_at = None
+    moved, before = time.monotonic(), -1.0
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        service.require_running()
+        scrape = await asyncio.to_thread(service.metrics)
+        now, done = time.monotonic(), bars.show(scrape)
+        if done and began is None:
+            began = now - LOOK_SECONDS
+        if done == events and folded_at is None:
+            folded_at = now
+        sign_of_life = done + bars.delivered(scrape)
+        if sign_of_life != before:
+            moved, before = now, sign_of_life
+        if now - moved > PATIENCE_SECONDS:
+            raise SandboxError(f"Nothing has moved for {PATIENCE_SECONDS:g} s.")
+        idle = scrape.total("pos_consumer_in_flight_batches") == 0
+        if folded_at is None or began is None or not idle:
+            continue
+        if await asyncio.to_thread(topics.uploaded):
+            bars.finish(scrape)
+            return scrape, events / (folded_at - began)
+
+
+class _Bars:
+    """The progress of the service's stages, taken from its metrics."""
+
+    def __init__(self, progress: Progress, events: int) -> None:
+        self._progress = progress
+        self._records = progress.add_task("records accounted for", total=events)
+        self._rows = progress.add_task("profiles uploaded", total=None)
+        self._ends = progress.add_task("batches confirmed", total=None)
+
+    def show(self, scrape: Metrics) -> int:
+        """Move the bars; gives the records accounted for."""
+        done = int(scrape.total("pos_consumer_records_total"))
+        self._progress.update(self._records, completed=done)
+        accepted = scrape.total("pos_consumer_upload_rows_total", outcome="accepted")
+        pending = scrape.total("pos_consumer_pending_rows")
+        self._move(self._rows, accepted, accepted + pending)
+        ended = scrape.total("pos_consumer_batch_ends_total")
+        self._move(self._ends, ended, ended + self._in_flight(scrape))
+        return done
+
+    def delivered(self, scrape: Metrics) -> float:
+        """Give a figure that rises with every delivery."""
+        return scrape.total("pos_consumer_upload_rows_total") + scrape.total(
+            "pos_consumer_calls_total"
+        )
+
+    def finish(self, scrape: Metrics) -> None:
+        """Show the end."""
+        self.show(scrape)
+
+    def _move(self, bar: TaskID, completed: float, total: float) -> None:
+        self._progress.update(bar, completed=completed, total=max(total, 1))
+
+    @staticmethod
+    def _in_flight(scrape: Metrics) -> float:
+        return scrape.total("pos_consumer_in_flight_batches")
+
+
+async def _shown(recounting: asyncio.Future[Recount], progress: Progress) -> Recount:
+    task = progress.add_task("recounted in plain Python", total=None)
+    result = await recounting
+    progress.update(task, total=1, completed=1)
+    return result
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:26}"),
+        BarColumn(),
+        TextColumn("{task.completed:>10,.0f}"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def _print_reckoning(reckoning: Reckoning, console: Console) -> None:
+    table = Table(title="Reconciliation", title_justify="left")
+    for name in ("", "expected", "found", ""):
+        table.add_column(name, justify="left" if not name else "right")
+    for row in reckoning.rows:
+        mark = "[green]agrees[/]" if row.agrees else "[red]differs[/]"
+        table.add_row(row.what, f"{row.expected:,}", f"{row.found:,}", mark)
+    within = reckoning.calls <= reckoning.budget
+    table.add_row(
+        "calls in the busiest minute",
+        f"≤ {reckoning.budget}",
+        str(reckoning.calls),
+        "[green]within[/]" if within else "[red]beyond[/]",
+    )
+    broken = len(reckoning.violations)
+    mark = "[red]broken[/]" if broken else "[green]kept[/]"
+    table.add_row("rules of Target's API broken", "0", str(broken), mark)
+    console.print(table)
+    for line in [*reckoning.differences, *reckoning.violations]:
+        console.print(line, style="red", markup=False, soft_wrap=True)
+    console.print(
+        f"{reckoning.events_per_second:,.0f} events a second from Kafka to profiles, "
+        "exactly once (start-up included).",
+        highlight=False,
+    )
+    console.print(
+        "[bold green]Every purchase arrived, exactly once.[/]"
+        if reckoning.agrees
+        else "[bold red]Something does not agree.[/]"
+    )

@@ -1,0 +1,135 @@
+"""The service as its users start it: a process of its own, with a configuration file.
+
+The demo and the fault tests drive it from outside, through the command line, signals
+and `/metrics` alone.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from signal import SIGKILL, SIGTERM
+from typing import TYPE_CHECKING, Final, Self
+
+from consumer.errors import SandboxError
+from consumer.sandbox.supervised import SupervisedProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+_COMMAND: Final = (sys.executable, "-m", "consumer")
+_SAMPLE: Final = re.compile(r"^(\w+?)(?:\{(.*)\})? (\S+)$")
+_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ANSWER_SECONDS: Final = 5.0
+_LOG_LINES: Final = 12
+
+Sample = tuple[str, dict[str, str], float]
+
+
+class ServiceProcess:
+    """`pos-consumer run` on one configuration file; ends with its owner."""
+
+    def __init__(self, config: Path, port: int, *, log: Path) -> None:
+        """Use `port` for its HTTP endpoints; its output is appended to `log`."""
+        self._log = log
+        self._address = f"http://127.0.0.1:{port}"
+        command = [*_COMMAND, "--config", str(config), "run"]
+        self._process = SupervisedProcess(command, log=log)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self._process.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it, at once if it still runs."""
+        self._process.close()
+
+    def start(self) -> None:
+        """Start it again after it ended."""
+        self._process.start()
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.send_signal(SIGKILL)
+        self._process.wait(10.0)
+
+    def drain(self, timeout: float) -> int | None:
+        """Ask it to stop; its exit code, None if it did not end in time."""
+        self._process.send_signal(SIGTERM)
+        return self._process.wait(timeout)
+
+    def require_running(self) -> None:
+        """Raise `SandboxError` with the end of its log if it has ended."""
+        if self._process.running:
+            return
+        lines = self._log.read_text(encoding="utf-8").splitlines()
+        raise SandboxError(
+            f"The service has ended. The last it said ({self._log}):\n"
+            + "\n".join(lines[-_LOG_LINES:])
+        )
+
+    def metrics(self) -> Metrics:
+        """Scrape `/metrics`; nothing is known while it does not answer."""
+        try:
+            with urllib.request.urlopen(  # noqa: S310 - http on loopback, made above
+                f"{self._address}/metrics", timeout=_ANSWER_SECONDS
+            ) as answer:
+                return Metrics(answer.read().decode())
+        except (urllib.error.URLError, OSError):
+            return Metrics("")
+
+
+class Metrics:
+    """One scrape, to be asked for sums."""
+
+    def __init__(self, text: str) -> None:
+        """Parse Prometheus' text format."""
+        self._samples = list(_samples(text))
+
+    def total(self, name: str, **labels: str) -> float:
+        """Add up the samples of a metric that carry the labels; 0 without any."""
+        return sum(
+            value
+            for found, has, value in self._samples
+            if found == name and labels.items() <= has.items()
+        )
+
+    def by(self, name: str, label: str) -> dict[str, int]:
+        """Give a counter's values by one label, without the zeros."""
+        found: dict[str, int] = {}
+        for sample, has, value in self._samples:
+            if sample == name and value and label in has:
+                found[has[label]] = found.get(has[label], 0) + int(value)
+        return found
+
+
+def run_command(config: Path, *arguments: str) -> None:
+    """Run one command to its end; `SandboxError` with its words if it fails."""
+    done = subprocess.run(
+        [*_COMMAND, "--config", str(config), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        words = " ".join(arguments)
+        raise SandboxError(f"pos-consumer {words} failed: {done.stderr.strip()}")
+
+
+def _samples(text: str) -> Iterator[Sample]:
+    for line in text.splitlines():
+        if line.startswith("#") or not (found := _SAMPLE.match(line)):
+            continue
+        name, labels, value = found.groups()
+        yield name, dict(_LABEL.findall(labels or "")), float(value)
