@@ -81,6 +81,14 @@ class DeliverySettings(Group):
         about="Whether each batch's status is followed to its end.",
         allowed="true or false",
     )
+    first_poll: Duration = setting(
+        60.0,
+        about="How long after its acceptance a batch's status is first asked for; each "
+        "further poll waits longer. At Adobe the first is nearly always `incomplete`.",
+        allowed=A_DURATION + ", from 100ms to 1h",
+        ge=0.1,
+        le=3_600,
+    )
     confirm_timeout: Duration = setting(
         1_800.0,
         about="After how long without an end a batch's rows are sent again.",

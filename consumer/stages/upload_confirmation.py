@@ -20,15 +20,11 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import polars as pl
-
+from consumer.stages.upload_reread import latest_rows, send_again
 from consumer.stages.waiting import wait_for
 from consumer.target.backoff import full_jitter
-from consumer.target.batch_file import encode_rows
-from consumer.target.micro_batch import SCHEMA, frame
 from consumer.target.offsets import Span
 from consumer.target.status import (
-    FIRST_POLL,
     FORGOTTEN_AFTER,
     BatchStatus,
     Progress,
@@ -89,7 +85,8 @@ class Confirmation:
         self._rounds: dict[int, int] = {}
         timeout = context.settings.target.delivery.confirm_timeout
         self._timeout = timeout
-        self._first_poll = min(FIRST_POLL, timeout / _POLLS_TO_TIMEOUT)
+        first = context.settings.target.delivery.first_poll
+        self._first_poll = min(first, timeout / _POLLS_TO_TIMEOUT)
 
     async def follow(self, entries: Sequence[Entry], sealed: Sealed) -> None:
         """Follow a batch that was just accepted, for the partitions still ours."""
@@ -128,7 +125,7 @@ class Confirmation:
                 # it may have been tried until a moment ago
                 await self.suspect([entry], self._context.clock.now())
                 continue
-            keys = await self._visitors_of(entry.partition, entry.ranges)
+            keys = await latest_rows(self._context, entry.partition, entry.ranges)
             span = Span(entry.rows, entry.ranges, entry.exact)
             number = await self._context.worker(
                 self._context.pending.hold, keys, {entry.partition: span}
@@ -313,35 +310,12 @@ class Confirmation:
         context.changed.set()
 
     async def _repeat(self, followed: _Followed) -> None:
-        """Read the visitors' latest rows again and put them among the waiting.
-
-        The visitors are held back meanwhile, so that no newer row of theirs can be sent
-        between the reading and the adding.
-        """
-        context = self._context
-        pending = context.pending
+        """Put the visitors' latest rows among the waiting ones once more."""
         self._close(followed)  # a partition that comes back begins a new one
-        spans = dict(followed.spans)
-        visitors = {}
-        for partition, span in spans.items():
-            keys = await self._visitors_of(partition, span.ranges)
-            visitors[partition] = keys
-            followed.numbers.append(await context.worker(pending.hold, keys, {}))
-        seen = await context.worker(lambda: pending.seen)
-        for partition, keys in visitors.items():
-            if partition in seen:
-                stretch = [(spans[partition].ranges[0][0], seen[partition] - 1)]
-                rows = await context.durably(
-                    "reading profiles again",
-                    self._read_latest,
-                    partition,
-                    stretch,
-                    keys.select("visitor"),
-                )
-                now = context.clock.monotonic()
-                await context.worker(pending.again, rows, followed.origin, now)
-        self._rounds[followed.origin] = followed.rounds
-        self._repeating[followed.origin] = followed
+        origin = followed.origin
+        await send_again(self._context, dict(followed.spans), origin, followed.numbers)
+        self._rounds[origin] = followed.rounds
+        self._repeating[origin] = followed
         await self._free(followed.numbers)
         await self._close_repeated()
 
@@ -355,43 +329,6 @@ class Confirmation:
             if origin not in still:
                 self._rounds.pop(origin, None)
                 await self._end(followed)
-
-    async def _visitors_of(
-        self, partition: int, ranges: Sequence[tuple[int, int]]
-    ) -> pl.DataFrame:
-        return await self._context.durably(
-            "reading profiles again", self._read_latest, partition, ranges, None
-        )
-
-    def _read_latest(
-        self,
-        partition: int,
-        ranges: Sequence[tuple[int, int]],
-        visitors: pl.DataFrame | None,
-    ) -> pl.DataFrame:
-        """Return each visitor's latest row within the ranges, of those asked for.
-
-        Blocks. Rows that Target cannot take are left out: they were told of before.
-        """
-        context = self._context
-        latest = pl.DataFrame(schema=SCHEMA)
-        for batch in context.ranges.read(partition, ranges):
-            rendered = context.renderer.rows(batch.values)
-            encoded = encode_rows(rendered)
-            kept = encoded.kept
-            rows = frame(
-                rendered.column("visitor").take(kept),
-                partition,
-                batch.offsets[kept],
-                batch.timestamps[kept],
-                encoded.rows,
-            )
-            if visitors is not None:
-                rows = rows.join(visitors, "visitor", "semi", maintain_order="left")
-            latest = pl.concat([latest, rows]).unique(
-                "visitor", keep="last", maintain_order=True
-            )
-        return latest
 
     def _count(self) -> None:
         self._context.metrics.in_flight_batches.set(len(self._open))

@@ -14,7 +14,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +22,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from consumer.errors import SandboxError
-from consumer.sandbox.accumulators import DEMO_ATTRIBUTES
 from consumer.sandbox.demo.reconcile import (
     Row,
     busiest_minute,
@@ -37,18 +35,16 @@ from consumer.sandbox.demo.service_process import (
     run_command,
 )
 from consumer.sandbox.demo.topics import Topics
+from consumer.sandbox.demo.work import configure, recount_topic
 from consumer.sandbox.kafka import EmbeddedKafka
-from consumer.sandbox.ports import free_port
 from consumer.sandbox.purchases.produce import Produced, produce
-from consumer.sandbox.purchases.read_back import read_back
-from consumer.sandbox.purchases.schema import SCHEMA, write_schema_folder
-from consumer.sandbox.recount import Recount, recount
 from consumer.sandbox.target.server import TargetSandbox
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from consumer.sandbox.purchases.spec import Spec
+    from consumer.sandbox.recount import Recount
 
 TOPIC: Final = "purchases"
 APPLICATION: Final = "demo"
@@ -57,20 +53,6 @@ LOOK_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 60.0
 # Without any progress for so long, something is broken.
 PATIENCE_SECONDS: Final = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Where the demo works: its folder, its configuration, and the service's port."""
-
-    folder: Path
-    config: Path
-    port: int
-
-    @property
-    def log(self) -> Path:
-        """The service's log."""
-        return self.folder / "service.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +98,13 @@ def run_demo(spec: Spec, *, keep: Path | None, console: Console | None = None) -
 async def _run(spec: Spec, folder: Path, bootstrap: str, console: Console) -> Reckoning:
     with ExitStack() as stack:
         target = await _entered(stack, TargetSandbox())
-        work = _configure(folder, bootstrap, target.endpoint, spec.schema_id)
+        work = configure(
+            folder,
+            bootstrap=bootstrap,
+            endpoint=target.endpoint,
+            application=APPLICATION,
+            topic=TOPIC,
+        )
         console.print(
             f"Kafka answers at {bootstrap}, Target at {target.endpoint}; the service's "
             f"metrics will be at http://127.0.0.1:{work.port}/metrics.",
@@ -129,10 +117,8 @@ async def _run(spec: Spec, folder: Path, bootstrap: str, console: Console) -> Re
         pool = stack.enter_context(
             ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         )
-        recounting = asyncio.wrap_future(pool.submit(recount_topic, bootstrap, spec))
-        service = stack.enter_context(
-            ServiceProcess(work.config, work.port, log=work.log)
-        )
+        recounting = asyncio.wrap_future(pool.submit(recount_topic, bootstrap, TOPIC))
+        service = stack.enter_context(ServiceProcess(work))
         topics = stack.enter_context(Topics(bootstrap, APPLICATION))
         counters, rate = await _watch(service, topics, produced.events, progress)
         code = await asyncio.to_thread(service.drain, DRAIN_SECONDS)
@@ -165,25 +151,6 @@ async def _entered(stack: ExitStack, target: TargetSandbox) -> TargetSandbox:
     loop = asyncio.get_running_loop()
     stack.callback(lambda: loop.create_task(target.__aexit__(None, None, None)))
     return target
-
-
-def _configure(folder: Path, bootstrap: str, endpoint: str, schema_id: int) -> Work:
-    """Write the configuration that the service is started with."""
-    port = free_port()
-    text = (files(__package__) / "demo.toml").read_text(encoding="utf-8")
-    values = {"bootstrap": bootstrap, "endpoint": endpoint, "port": str(port)}
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", value)
-    config = folder / "demo.toml"
-    config.write_text(text, encoding="utf-8")
-    write_schema_folder(folder / "schemas", schema_id)
-    return Work(folder, config, port)
-
-
-def recount_topic(bootstrap: str, spec: Spec) -> Recount:
-    """Recount the whole topic; runs in a process of its own."""
-    schemas = {spec.schema_id: SCHEMA}
-    return recount(read_back(bootstrap, TOPIC), DEMO_ATTRIBUTES, schemas)
 
 
 async def _produce(spec: Spec, bootstrap: str, progress: Progress) -> Produced:

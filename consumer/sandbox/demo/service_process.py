@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from consumer.sandbox.demo.work import Work
+
 _COMMAND: Final = (sys.executable, "-m", "consumer")
 _SAMPLE: Final = re.compile(r"^(\w+?)(?:\{(.*)\})? (\S+)$")
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -34,12 +36,12 @@ Sample = tuple[str, dict[str, str], float]
 class ServiceProcess:
     """`pos-consumer run` on one configuration file; ends with its owner."""
 
-    def __init__(self, config: Path, port: int, *, log: Path) -> None:
-        """Use `port` for its HTTP endpoints; its output is appended to `log`."""
-        self._log = log
-        self._address = f"http://127.0.0.1:{port}"
-        command = [*_COMMAND, "--config", str(config), "run"]
-        self._process = SupervisedProcess(command, log=log)
+    def __init__(self, work: Work) -> None:
+        """Run it on the configuration that `work` holds, with its log there."""
+        self._log = work.log
+        self._address = f"http://127.0.0.1:{work.port}"
+        command = [*_COMMAND, "--config", str(work.config), "run"]
+        self._process = SupervisedProcess(command, log=work.log)
 
     def __enter__(self) -> Self:
         """Start it."""
