@@ -3,12 +3,13 @@
 
 PosConsumerError
 ├── ConfigurationError      exit 78: a key, its value, what is allowed
-├── SchemaError             a schema that the configured attributes cannot be read from
+├── SchemaError             exit 78: a schema that attributes cannot be read from
 ├── TopicAbsent             a topic that must exist does not
 ├── BrokerUnreachable       retriable: no broker answered
 ├── BrokerRefused           the broker answered no: credentials, rights, limits
 ├── TransactionFailed       retriable: abort, recycle the producer, replay
 ├── Fenced                  someone else owns these partitions now: give up, rejoin
+│   └── ProducerFenced      someone else uses our transactional id
 ├── PartitionHalt           halts one partition, never the process
 ├── StateDirectoryError     the state directory cannot be used
 ├── AddressInUse            an HTTP port is taken
@@ -104,6 +105,8 @@ class ConfigurationError(PosConsumerError):
 class SchemaError(PosConsumerError):
     """A schema is not valid, not safe, or lacks what the configuration reads."""
 
+    exit_code: ClassVar[int] = EXIT_CONFIGURATION
+
 
 class TopicAbsent(PosConsumerError):
     """A topic that must exist does not; the service never creates topics."""
@@ -127,6 +130,10 @@ class TransactionFailed(PosConsumerError):
 
 class Fenced(PosConsumerError):
     """A newer producer or group member took over; drop what was in progress."""
+
+
+class ProducerFenced(Fenced):
+    """Another process uses our transactional id, as a copied state directory does."""
 
 
 class PartitionHalt(PosConsumerError):

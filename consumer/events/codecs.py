@@ -24,10 +24,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyruhvro
-from fastavro.utils import generate_many
 
 from consumer.errors import SchemaError
-from consumer.events.arrow_types import arrow_schema
+from consumer.events.arrow_types import arrow_schema, fast_type, readable
+from consumer.events.made_up import datum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,16 +38,23 @@ FRAME = 5
 SENTINEL_SIZE = 24
 PADDING = bytes(64)
 SAMPLE = 16
-# Below so many records a batch is no longer halved in search of the bad one.
+# Below so many records a batch is no longer halved in search of the bad one: each is
+# tried alone, so that what becomes of a record never depends on its neighbours.
 SMALLEST_FAST = 8
 
 
 def _draw_sentinel() -> bytes:
     """Draw 0s and 2s that begin and end with 2.
 
-    Followed by zeros it equals no shifted copy of itself, whatever is drawn.
+    Followed by zeros it equals no copy of itself that bytes were taken from, whatever
+    is drawn. A copy shifted by a few bytes in front is no sentinel either: draws that
+    repeat themselves within half their length are dropped.
     """
-    return bytes([2, *random.SystemRandom().choices((0, 2), k=SENTINEL_SIZE - 2), 2])
+    while True:
+        drawn = [2, *random.SystemRandom().choices((0, 2), k=SENTINEL_SIZE - 2), 2]
+        shifts = range(1, SENTINEL_SIZE // 2 + 1)
+        if all(drawn[shift:] != drawn[:-shift] for shift in shifts):
+            return bytes(drawn)
 
 
 SENTINEL = _draw_sentinel()
@@ -82,31 +89,28 @@ class Codec:
         Raises `SchemaError` when the schema is not valid or has no columns.
         """
         try:
-            parsed = fastavro.parse_schema(json.loads(text))
+            fastavro.parse_schema(json.loads(text))
+            widened = readable(json.loads(text))
+            parsed = fastavro.parse_schema(widened)
         except (ValueError, KeyError, fastavro.schema.SchemaParseException) as error:
             raise SchemaError(
                 f"The schema is not valid Avro: {error}.", "Mend the schema file."
             ) from error
-        if not isinstance(parsed, dict):
+        if not (isinstance(parsed, dict) and isinstance(widened, dict)):
             raise SchemaError("The schema is not a record.", "Use a record schema.")
         self._parsed = parsed
         self.schema = arrow_schema(parsed)
-        self._framed = _framed(json.loads(text))
+        self._framed = _framed(widened)
         self.fast = self._fast_is_sound()
 
     def sample(self, count: int = SAMPLE) -> list[bytes]:
         """Make up a few framed records of the schema, always the same ones."""
-        state = random.getstate()
-        random.seed(count)
-        try:
-            records = []
-            for datum in generate_many(self._parsed, count):
-                out = io.BytesIO()
-                fastavro.schemaless_writer(out, self._parsed, datum)
-                records.append(bytes(FRAME) + out.getvalue())
-            return records
-        finally:
-            random.setstate(state)
+        records = []
+        for place in range(count):
+            out = io.BytesIO()
+            fastavro.schemaless_writer(out, self._parsed, datum(self._parsed, place))
+            records.append(bytes(FRAME) + out.getvalue())
+        return records
 
     def sample_frame(self) -> pl.DataFrame:
         """Give made-up events as columns, to check expressions against."""
@@ -123,7 +127,9 @@ class Codec:
         if len(done) == len(records):
             return Decoded(rows, columns)
         left = np.setdiff1d(rows, done)
-        again = self._decode_safe([records[row] for row in left.tolist()], left)
+        again = self._decode_safe(
+            [records[row] for row in left.tolist()], left, canonical=True
+        )
         if not len(again.rows):
             return Decoded(done, columns, again.refusals)
         both = np.concatenate([done, again.rows])
@@ -138,16 +144,25 @@ class Codec:
         if len(tailed) == 0:
             return []
         try:
-            batch: pa.RecordBatch = pyruhvro.deserialize_array(tailed, self._framed)
-            batch.validate(full=True)
+            return [self._deserialized(tailed, rows)]
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - a Rust panic is a BaseException
-            if len(tailed) <= SMALLEST_FAST:
+            if len(tailed) == 1:
                 return []
-            half = len(tailed) // 2
-            first = self._decode_fast(tailed[:half], rows[:half])
-            return first + self._decode_fast(tailed[half:], rows[half:])
+            size = len(tailed) // 2 if len(tailed) > SMALLEST_FAST else 1
+            parts: list[tuple[NDArray[np.int64], pa.RecordBatch]] = []
+            for start in range(0, len(tailed), size):
+                part = slice(start, start + size)
+                parts += self._decode_fast(tailed[part], rows[part])
+            return parts
+
+    def _deserialized(
+        self, tailed: list[bytes], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], pa.RecordBatch]:
+        """Decode at once; gives the sound records, raises whatever the codec does."""
+        batch: pa.RecordBatch = pyruhvro.deserialize_array(tailed, self._framed)
+        batch.validate(full=True)
         sound = np.ones(len(tailed), bool)
         for index, expected in enumerate(EXPECTED):
             ends = batch.column(f"_end{index}").to_numpy().view("<u8")
@@ -155,25 +170,37 @@ class Codec:
         columns = batch.select(self.schema.names)
         if not sound.all():
             columns, rows = columns.filter(pa.array(sound)), rows[sound]
-        return [(rows, columns)]
+        return rows, columns
 
     def _decode_safe(
-        self, records: Sequence[bytes], rows: NDArray[np.int64]
+        self,
+        records: Sequence[bytes],
+        rows: NDArray[np.int64],
+        *,
+        canonical: bool = False,
     ) -> Decoded:
-        """Decode one by one; what this refuses is a dead letter."""
+        """Decode one by one; what this refuses is a dead letter.
+
+        fastavro takes a boolean of 2 and an enum index of -1: where the fast codec
+        refused a record, it must be, `canonical`, what an encoder would write.
+        """
         good, data, refusals = [], [], []
         for row, record in zip(rows.tolist(), records, strict=True):
             stream = io.BytesIO(record)
             stream.seek(FRAME)
             try:
-                datum = fastavro.schemaless_reader(stream, self._parsed)
-                column = pa.array([datum], pa.struct(list(self.schema)))
+                found = fastavro.schemaless_reader(stream, self._parsed)
+                column = pa.array([found], pa.struct(list(self.schema)))
             except Exception as error:  # noqa: BLE001 - fastavro raises whatever it meets
                 refusals.append(Refusal(row, "undecodable", _why(error)))
                 continue
             if left := len(record) - stream.tell():
                 why = f"{left} bytes follow the record."
                 refusals.append(Refusal(row, "trailing_bytes", why))
+                continue
+            if canonical and not self._is_canonical(record, found):
+                why = "The record does not fit its schema: no encoder writes it so."
+                refusals.append(Refusal(row, "undecodable", why))
                 continue
             good.append(row)
             data.append(column)
@@ -184,10 +211,15 @@ class Codec:
         )
         return Decoded(np.array(good, np.int64), whole, refusals)
 
+    def _is_canonical(self, record: bytes, found: Any) -> bool:  # noqa: ANN401 - decoded Avro
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, self._parsed, found)
+        return out.getvalue() == record[FRAME:]
+
     def _joined(self, parts: list[pa.RecordBatch]) -> pa.RecordBatch:
         if not parts:
             return pa.RecordBatch.from_pylist([], schema=self.schema)
-        fixed = [part.cast(_nullable(part.schema)) for part in parts]
+        fixed = [part.cast(self.schema) for part in parts]
         if len(fixed) == 1:
             return fixed[0]
         return pa.concat_batches(fixed)
@@ -196,15 +228,17 @@ class Codec:
         """Compare both codecs on made-up records; equal results or no fast path."""
         records = self.sample()
         rows = np.arange(len(records))
-        try:
-            parts = self._decode_fast([record + TAIL for record in records], rows)
-        except Exception:  # noqa: BLE001 - whatever it is, the safe codec remains
-            return False
-        if len(parts) != 1 or len(parts[0][0]) != len(records):
+        if not all(map(fast_type, self.schema.types)):
             return False
         safe = self._decode_safe(records, rows)
-        alike = self._joined([parts[0][1]]).equals(self._joined([safe.columns]))
-        return bool(alike)
+        try:
+            done, columns = self._deserialized([one + TAIL for one in records], rows)
+            alike = self._joined([columns]).equals(safe.columns)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - whatever it is, the safe codec remains
+            return False
+        return len(done) == len(records) and bool(alike)
 
 
 def _framed(schema: dict[str, Any]) -> str:
@@ -212,10 +246,6 @@ def _framed(schema: dict[str, Any]) -> str:
     framing = [{"name": "_magic", "type": "boolean"}, {"name": "_id", "type": "float"}]
     ends = [{"name": f"_end{i}", "type": "double"} for i in range(len(EXPECTED))]
     return json.dumps({**schema, "fields": [*framing, *schema["fields"], *ends]})
-
-
-def _nullable(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([one.with_nullable(nullable=True) for one in schema])
 
 
 def _why(error: Exception) -> str:

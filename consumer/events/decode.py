@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from consumer.errors import PartitionHalt, SchemaError
 from consumer.events.mapping import joined
 from consumer.frames import DeadLetter, Events, Outcome
 
@@ -32,7 +33,6 @@ class Decoder:
         """Decode by `schemas`, map by `mapper`."""
         self._schemas = schemas
         self._mapper = mapper
-        self._lacking: dict[int, str] = {}
 
     def decode(self, records: Records, verdicts: Verdicts) -> Events | None:
         """Decode a batch; None where no record is an event."""
@@ -77,12 +77,15 @@ class Decoder:
                         "schema id (Confluent framing).",
                     )
                 )
-            else:
+            elif len(value) < FRAME:
                 verdicts.refuse(
                     DeadLetter(
                         row, "undecodable", "The record ends within its framing."
                     )
                 )
+            else:
+                schema_id = int.from_bytes(value[1:FRAME], "big", signed=True)
+                verdicts.refuse(_unknown(row, schema_id))
         return ids
 
     def _decode_by(
@@ -92,19 +95,21 @@ class Decoder:
         records: Records,
         verdicts: Verdicts,
     ) -> Events | None:
-        codec = self._schemas.codec(schema_id)
-        problem = None
+        try:
+            codec = self._schemas.codec(schema_id)
+        except SchemaError as error:
+            raise PartitionHalt(
+                "schema_unusable", error.remedy, what=error.what
+            ) from error
         if codec is None:
-            problem = "unknown_schema", f"There is no schema with id {schema_id}."
-        elif lacking := self._mapper.missing(codec.schema.names):
-            problem = (
-                "schema_lacks_field",
-                f"Schema {schema_id} has no {', '.join(lacking)}.",
-            )
-        if codec is None or problem is not None:
-            reason, sentence = problem or ("", "")
             for row in rows.tolist():
-                verdicts.refuse(DeadLetter(row, reason, sentence, schema_id))
+                verdicts.refuse(_unknown(row, schema_id))
+            return None
+        if lacking := self._mapper.missing(codec.schema.names):
+            sentence = f"Schema {schema_id} has no {', '.join(lacking)}."
+            for row in rows.tolist():
+                letter = DeadLetter(row, "schema_lacks_field", sentence, schema_id)
+                verdicts.refuse(letter)
             return None
         values = records.values
         decoded = codec.decode([values[row] or b"" for row in rows.tolist()])
@@ -121,6 +126,11 @@ class Decoder:
 
 
 BAD_HEAD = b"\xff" * FRAME
+
+
+def _unknown(row: int, schema_id: int) -> DeadLetter:
+    sentence = f"There is no schema with id {schema_id}."
+    return DeadLetter(row, "unknown_schema", sentence, schema_id)
 
 
 def _in_order(events: Events) -> Events:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from consumer.frames import DeadLetter, Events, Items
 from consumer.plan.attributes import ADDITIVE, LARGEST_OPERAND
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 LONGEST_VISITOR = 256
 # Target can take neither in a thirdPartyId, encoded or not (target-limits.md).
 FORBIDDEN = r"[+/]"
+# Floats that can be written without an exponent; times that can be written at all.
+LARGEST_FLOAT = 1e18
+DAYS = -719_162, 2_932_896
+TIMES = DAYS[0] * 86_400_000_000, (DAYS[1] + 1) * 86_400_000_000 - 1
+# No field of an Avro record can have this name.
+ITEM = "#item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,35 +69,34 @@ class Mapper:
 
     def _map(self, rows: NDArray[np.int64], frame: pl.DataFrame) -> Mapped:
         try:
-            identity = frame.select(self._identity)
-            operands = frame.select(self._plan.operands(self._of_events))
-            items = self._items(frame)
-        except PolarsError as error:
+            events = self._events(rows, frame)
+        except (PolarsError, PanicException) as error:
             return self._halve(rows, frame, error)
-        events = Events(rows, identity, operands, items)
         return self._refuse(events)
 
+    def _events(self, rows: NDArray[np.int64], frame: pl.DataFrame) -> Events:
+        return Events(
+            rows,
+            _each(frame, self._identity),
+            _each(frame, self._plan.operands(self._of_events)),
+            self._items(frame),
+        )
+
     def _halve(
-        self, rows: NDArray[np.int64], frame: pl.DataFrame, error: PolarsError
+        self,
+        rows: NDArray[np.int64],
+        frame: pl.DataFrame,
+        error: PolarsError | PanicException,
     ) -> Mapped:
         if len(rows) == 1:
             why = str(error).strip().splitlines()[0]
             letter = DeadLetter(int(rows[0]), "expression_failed", f"{why}.")
-            return Mapped(self._nothing(frame), [letter])
+            return Mapped(self._events(rows[:0], frame.clear()), [letter])
         half = len(rows) // 2
         first = self._map(rows[:half], frame[:half])
         second = self._map(rows[half:], frame[half:])
         letters = first.dead_letters + second.dead_letters
         return Mapped(joined([first.events, second.events]), letters)
-
-    def _nothing(self, frame: pl.DataFrame) -> Events:
-        none = frame.clear()
-        return Events(
-            np.zeros(0, np.int64),
-            none.select(self._identity),
-            none.select(self._plan.operands(self._of_events)),
-            self._items(none),
-        )
 
     def _items(self, frame: pl.DataFrame) -> Items | None:
         plan = self._plan
@@ -104,13 +109,14 @@ class Mapper:
             np.cumsum(lengths) - lengths, lengths
         )
         own = listed.explode(empty_as_null=False, keep_nulls=False).struct.unnest()
-        seen = own.select([n for n in own.columns if n in plan.item_columns])
+        seen = pl.DataFrame({ITEM: index})
         if plan.inherited or plan.outer:
             outer = frame.select(plan.inherited | plan.outer)[owners]
-            seen = outer.select(
-                *plan.inherited, pl.struct(pl.all()).alias("event")
-            ).hstack(seen)
-        operands = seen.select(plan.operands(self._of_items))
+            seen = seen.hstack(
+                outer.select(*plan.inherited, pl.struct(pl.all()).alias("event"))
+            )
+        seen = seen.hstack([own[n] for n in own.columns if n in plan.item_columns])
+        operands = _each(seen, plan.operands(self._of_items))
         return Items(owners, index.astype(np.int32), operands)
 
     def _refuse(self, events: Events) -> Mapped:
@@ -130,6 +136,7 @@ class Mapper:
             name: checks[name].fill_null(value=False).to_numpy() for name in REASONS
         }
         flags["out_of_range"] = self._out_of_range(events)
+        flags["out_of_range"] |= _beyond(identity["event_time"], *TIMES)
         for reason, flagged in flags.items():
             for row in np.flatnonzero(flagged & ~refused).tolist():
                 record = int(events.records[row])
@@ -160,7 +167,8 @@ SENTENCES = {
     "neither + nor /.",
     "missing_event_id": "The event has no id, so repeats of it could not be told.",
     "missing_event_time": "The event has no time.",
-    "out_of_range": f"A number is beyond {LARGEST_OPERAND:,}, which sums do not take.",
+    "out_of_range": f"A number is beyond {LARGEST_OPERAND:,}, which sums do not take, "
+    f"a float beyond {LARGEST_FLOAT:.0e}, or a time outside the years 1 to 9999.",
 }
 
 
@@ -189,12 +197,39 @@ def joined(parts: list[Events]) -> Events:
     )
 
 
+def _each(frame: pl.DataFrame, exprs: list[pl.Expr]) -> pl.DataFrame:
+    """Evaluate expressions on every row, constants too: `select` gives one of these."""
+    names = [expr.meta.output_name() for expr in exprs]
+    return frame.with_columns(exprs).select(names)
+
+
 def _too_large(plan: AttributePlan, operands: pl.DataFrame) -> NDArray[np.bool_]:
-    names = [plan.weight_column] if plan.weight_column else []
-    if plan.aggregate in ADDITIVE:
-        names.append(plan.operand_column)
     flagged = np.zeros(len(operands), bool)
-    for name in names:
-        beyond = ~operands[name].is_between(-LARGEST_OPERAND, LARGEST_OPERAND)
-        flagged |= beyond.fill_null(value=False).to_numpy()
+    if plan.weight_column:
+        weights = operands[plan.weight_column]
+        flagged |= _beyond(weights, -LARGEST_OPERAND, LARGEST_OPERAND)
+    if limits := _limits(plan):
+        flagged |= _beyond(operands[plan.operand_column], *limits)
     return flagged
+
+
+def _limits(plan: AttributePlan) -> tuple[float, float] | None:
+    """Give what operands lie between: what can be added up, and what can be shown."""
+    match plan.kept.logical:
+        case "float":
+            return -LARGEST_FLOAT, LARGEST_FLOAT
+        case "date":
+            return DAYS
+        case "datetime":
+            return TIMES
+        case _ if plan.aggregate in ADDITIVE:
+            return -LARGEST_OPERAND, LARGEST_OPERAND
+        case _:
+            return None
+
+
+def _beyond(values: pl.Series, least: float, most: float) -> NDArray[np.bool_]:
+    outside: NDArray[np.bool_] = (
+        (~values.is_between(least, most)).fill_null(value=False).to_numpy()
+    )
+    return outside

@@ -22,6 +22,7 @@ from consumer.errors import (
     ConfigurationError,
     Fenced,
     PosConsumerError,
+    ProducerFenced,
     TransactionFailed,
 )
 from consumer.kafka.client_log import client_logger
@@ -35,12 +36,16 @@ if TYPE_CHECKING:
 TRY_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 1.0
 
-_OWNERSHIP_LOST: Final = frozenset(
+_ID_TAKEN: Final = frozenset(
     {
         KafkaError._FENCED,
-        KafkaError._ASSIGNMENT_LOST,
         KafkaError.PRODUCER_FENCED,
         KafkaError.INVALID_PRODUCER_EPOCH,
+    }
+)
+_OWNERSHIP_LOST: Final = frozenset(
+    {
+        KafkaError._ASSIGNMENT_LOST,
         KafkaError.UNKNOWN_MEMBER_ID,
         KafkaError.ILLEGAL_GENERATION,
         KafkaError.FENCED_INSTANCE_ID,
@@ -91,7 +96,8 @@ def broker_error(error: KafkaError | KafkaException, doing: str) -> PosConsumerE
 
     | librdkafka says | ours | the caller's duty |
     |---|---|---|
-    | another producer or member took over | `Fenced` | abort, drop, rejoin |
+    | another producer took our id over | `ProducerFenced` | recycle, replay |
+    | another member took over | `Fenced` | abort, drop, rejoin |
     | abort needed, or fatal | `TransactionFailed` | abort, recycle, replay |
     | credentials or rights refused | `BrokerRefused` | stop, or pause and say so |
     | retriable, or no connection | `BrokerUnreachable` | try again |
@@ -100,6 +106,8 @@ def broker_error(error: KafkaError | KafkaException, doing: str) -> PosConsumerE
     reason = kafka_error(error)
     code = reason.code()
     said = f"{_capitalised(doing)} failed: {reason.str()} ({reason.name()})."
+    if code in _ID_TAKEN:
+        return ProducerFenced(said, "Another process took this transactional id over.")
     if code in _OWNERSHIP_LOST:
         return Fenced(said, "Another process has taken over; rejoining.")
     if code in _REFUSED:

@@ -18,6 +18,7 @@ from consumer.kafka.clients import broker_error, client_options
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from confluent_kafka import Message
     from numpy.typing import NDArray
 
     from consumer.config import Settings
@@ -79,7 +80,7 @@ class ProfilesRanges:
         consumer.assign([TopicPartition(self._topic, partition, first)])
         silent = 0.0
         while silent < SILENCE_SECONDS:
-            found = consumer.consume(_BATCH, 1.0)
+            found = available(consumer, _BATCH, 1.0)
             silent = 0.0 if found else silent + 1.0
             records = []
             ended = False
@@ -108,6 +109,15 @@ class ProfilesRanges:
         raise BrokerUnreachable(
             f"Offsets of {self._topic}, partition {partition}, could not be read again."
         )
+
+
+def available(consumer: Consumer, most: int, timeout: float) -> list[Message]:
+    """Wait for a first record, then take what else is there without waiting.
+
+    `consume` alone would wait for the whole timeout unless it finds `most` records.
+    """
+    first = consumer.poll(timeout)
+    return [] if first is None else [first, *consumer.consume(most - 1, 0.0)]
 
 
 def _within(

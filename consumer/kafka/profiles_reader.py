@@ -21,21 +21,27 @@ from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self, cast
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import Fenced, PosConsumerError, TopicAbsent
 from consumer.kafka.clients import broker_error, client_options, option_refused
+from consumer.kafka.profiles_batches import (
+    Assigned,
+    Change,
+    Lost,
+    ProfileBatch,
+    Revoked,
+    columns,
+    offset_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from confluent_kafka import Message
-    from numpy.typing import NDArray
 
     from consumer.clock import Clock
     from consumer.config import Settings
@@ -52,7 +58,6 @@ REVOKE_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.1
 _TABLE_SECONDS: Final = 30.0
 _SESSION_SECONDS: Final = 45.0  # librdkafka's default
-_RECORD_OVERHEAD: Final = 100
 _OURS: Final = {
     "enable.auto.commit": "false",
     "enable.auto.offset.store": "false",
@@ -63,55 +68,6 @@ _OURS: Final = {
     # Beyond this the prefetch only costs memory: our own queue feeds the rendering.
     "queued.max.messages.kbytes": "32768",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileBatch:
-    """Records of one partition, in order and without tombstones.
-
-    `offsets` int64, `timestamps` int64 (milliseconds since the epoch) and `values` are
-    of equal length; `next_offset` lies after the last record, tombstones included.
-    `epoch` tells one assignment of the partition from the next.
-    """
-
-    partition: int
-    epoch: int
-    offsets: NDArray[np.int64]
-    timestamps: NDArray[np.int64]
-    values: Sequence[bytes]
-    next_offset: int
-    records: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """These partitions are ours; each flows once `begin` was called for it."""
-
-    partitions: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Revoked:
-    """These partitions leave; answer with `leave` what is to be committed for them."""
-
-    partitions: tuple[int, ...]
-    answer: Future[dict[int, int]] = field(default_factory=Future)
-
-    def leave(self, offsets: Mapping[int, int]) -> None:
-        """Let the partitions go after committing these offsets."""
-        if not self.answer.done():
-            self.answer.set_result(dict(offsets))
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """These partitions are somebody else's already; nothing can be committed."""
-
-    partitions: tuple[int, ...]
-
-
-Change = Assigned | Revoked | Lost
 
 
 class ProfilesReader:
@@ -215,6 +171,8 @@ class ProfilesReader:
         Fenced if the group has moved on without us, BrokerUnreachable if it is worth
         trying again.
         """
+        if not self._thread.is_alive():
+            raise Fenced("The reader of profiles is closed.")
         done: Future[None] = Future()
         self._commands.put(lambda: self._commit(dict(offsets), done))
         await asyncio.wrap_future(done)
@@ -276,14 +234,14 @@ class ProfilesReader:
                 by_partition.setdefault(number, []).append(record)
                 ends.pop(number, None)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                ends[number] = _offset(record)
+                ends[number] = offset_of(record)
             elif not error.retriable():
                 raise broker_error(error, "consuming profiles")
         for number in by_partition.keys() | ends.keys():
             epoch = self._epochs.get(number)
             if epoch is not None:
                 records = by_partition.get(number, [])
-                self._put(_columns(number, epoch, records, ends.get(number)))
+                self._put(columns(number, epoch, records, ends.get(number)))
 
     def _put(self, batch: ProfileBatch) -> None:
         with self._lock:
@@ -369,11 +327,19 @@ class ProfilesReader:
         leaving = Revoked(tuple(p.partition for p in partitions))
         if not self._stop.is_set() and partitions:
             self._tell(leaving)
-            with suppress(PosConsumerError, FutureTimeoutError):
+            with suppress(PosConsumerError):
                 # without an answer the offsets stay as they are: rows are sent again
-                self._commit_now(leaving.answer.result(REVOKE_SECONDS))
+                self._commit_now(self._answer(leaving))
         self._forget(leaving.partitions)
         consumer.incremental_unassign(partitions)
+
+    def _answer(self, leaving: Revoked) -> dict[int, int]:
+        """Wait for the loop's answer, unless it takes too long or the end has come."""
+        until = self._clock.monotonic() + REVOKE_SECONDS
+        while not self._stop.is_set() and self._clock.monotonic() < until:
+            with suppress(FutureTimeoutError):
+                return leaving.answer.result(_POLL_SECONDS)
+        return {}
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         lost = Lost(tuple(p.partition for p in partitions))
@@ -394,25 +360,3 @@ class ProfilesReader:
     def _call(self, function: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody listens any more
             self._loop.call_soon_threadsafe(function)
-
-
-def _columns(
-    partition: int, epoch: int, records: Sequence[Message], end: int | None
-) -> ProfileBatch:
-    kept = [record for record in records if record.value() is not None]
-    values = [record.value() or b"" for record in kept]
-    reached = _offset(records[-1]) + 1 if records else 0
-    return ProfileBatch(
-        partition=partition,
-        epoch=epoch,
-        offsets=np.array([record.offset() for record in kept], np.int64),
-        timestamps=np.array([record.timestamp()[1] for record in kept], np.int64),
-        values=values,
-        next_offset=max(reached, end or 0),
-        records=len(records),
-        size=sum(map(len, values)) + _RECORD_OVERHEAD * len(records),
-    )
-
-
-def _offset(record: Message) -> int:
-    return cast("int", record.offset())

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from confluent_kafka import (
     Consumer,
@@ -30,9 +30,10 @@ from confluent_kafka import (
 
 from consumer.errors import BrokerUnreachable, PartitionHalt
 from consumer.kafka.clients import broker_error, client_options, option_refused
+from consumer.kafka.profiles_ranges import available
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from consumer.config import Settings
 
@@ -81,6 +82,14 @@ class Entry:
             accepted_at=at,
             ambiguous_at=ambiguous_at,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEntries:
+    """What is open in some partitions, oldest first, and those that are unreadable."""
+
+    entries: list[Entry] = field(default_factory=list)
+    unreadable: dict[int, PartitionHalt] = field(default_factory=dict)
 
 
 def encode(entry: Entry) -> bytes:
@@ -176,11 +185,10 @@ class UploadsLedger:
         """Write that a batch has come to its end in these partitions."""
         self._put([(partition, batch, None) for partition in partitions])
 
-    def read_open(self, partition: int) -> list[Entry]:
-        """Read a partition to its end and return its open entries, oldest first.
+    def read_open(self, partitions: Collection[int]) -> OpenEntries:
+        """Read these partitions to their ends and return what is open in them.
 
-        PartitionHalt if one cannot be read, BrokerUnreachable if the end is not reached
-        in time.
+        BrokerUnreachable if the ends are not reached in time.
         """
         options = self._settings.kafka.for_consumer() | {
             "group.id": f"{self._settings.upload_group}-ledger",
@@ -191,7 +199,7 @@ class UploadsLedger:
         }
         consumer = Consumer(client_options(self._settings, "uploads", options))
         try:
-            return self._read(consumer, partition)
+            return self._read(consumer, partitions)
         except KafkaException as error:
             raise broker_error(error, "reading the uploads ledger") from error
         finally:
@@ -201,27 +209,38 @@ class UploadsLedger:
         """Let go of the broker; everything written was durable before."""
         self._producer.flush(1.0)
 
-    def _read(self, consumer: Consumer, partition: int) -> list[Entry]:
-        consumer.assign([TopicPartition(self._topic, partition, 0)])
-        values: dict[bytes | None, bytes] = {}
-        waited = 0.0
-        while waited < READ_SECONDS:
-            records = consumer.consume(_BATCH, 1.0)
-            waited += 0.0 if records else 1.0
+    def _read(self, consumer: Consumer, partitions: Collection[int]) -> OpenEntries:
+        consumer.assign([TopicPartition(self._topic, p, 0) for p in partitions])
+        values: dict[tuple[int, bytes | None], bytes] = {}
+        missing = set(partitions)
+        silent = 0.0
+        while missing and silent < READ_SECONDS:
+            records = available(consumer, _BATCH, 1.0)
+            silent = 0.0 if records else silent + 1.0
             for record in records:
                 error = record.error()
+                partition = cast("int", record.partition())
                 if error is None:
-                    values.pop(record.key(), None)
+                    place = (partition, record.key())
+                    values.pop(place, None)
                     if (value := record.value()) is not None:
-                        values[record.key()] = value
+                        values[place] = value
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                    return [decode(k, v, partition) for k, v in values.items()]
+                    missing.discard(partition)
                 elif not error.retriable():
                     raise broker_error(error, "reading the uploads ledger")
-        raise BrokerUnreachable(
-            f"The uploads ledger, partition {partition}, could not be read to its end "
-            f"within {READ_SECONDS:g} s."
-        )
+        if missing:
+            raise BrokerUnreachable(
+                f"The uploads ledger, partitions {sorted(missing)}, could not be read "
+                f"to its end: {READ_SECONDS:g} s passed without a record."
+            )
+        found = OpenEntries()
+        for (partition, key), value in values.items():
+            try:
+                found.entries.append(decode(key, value, partition))
+            except PartitionHalt as halt:
+                found.unreadable[partition] = halt
+        return found
 
     def _put(self, records: Sequence[tuple[int, str, bytes | None]]) -> None:
         delivery = _Delivery(len(records))

@@ -17,7 +17,7 @@ from consumer.config.attributes import AttributeFormat
 from consumer.errors import ConfigurationError
 from consumer.plan.attributes import LISTED, AttributePlan
 from consumer.plan.expressions import Expression, check_row_wise, parse
-from consumer.plan.values import ValueType, value_type
+from consumer.plan.values import MAX_DECIMAL_PRECISION, ValueType, value_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +231,7 @@ def _attribute(
         aggregate=settings.aggregate,
         source=settings.from_,
         operand=pl.when(taking_part).then(operand),
-        weight=weight,
+        weight=None if weight is None else pl.when(taking_part).then(weight),
         kept=kept,
         shown=shown,
         n=settings.n or 1,
@@ -274,7 +274,8 @@ def _shown(aggregate: str, kept: ValueType) -> ValueType:
     if aggregate in {"count", "distinct"}:
         return INTEGER
     if aggregate == "mean":
-        return ValueType("long", "decimal", kept.scale + MEAN_EXTRA_DIGITS)
+        scale = min(kept.scale + MEAN_EXTRA_DIGITS, MAX_DECIMAL_PRECISION)
+        return ValueType("long", "decimal", scale)
     return kept
 
 

@@ -107,7 +107,6 @@ def check_row_wise(expression: Expression, sample: pl.DataFrame) -> pl.DataType:
     `ConfigurationError` naming the columns there are when one is unknown, the types
     when they do not fit, and the difference when a row's value depends on others.
     """
-    expr = expression.expr.alias("value")
     missing = sorted(expression.columns - set(sample.columns))
     if missing:
         raise ConfigurationError(
@@ -117,23 +116,31 @@ def check_row_wise(expression: Expression, sample: pl.DataFrame) -> pl.DataType:
             f"there is no {', '.join(missing)}",
         )
     try:
-        dtype = sample.clear().select(expr).schema["value"]
+        dtype = _evaluated(expression, sample.clear()).dtype
     except PolarsError as error:
         raise _refused(expression.key, expression.sql, _first_line(error)) from error
     try:
-        whole = sample.select(expr)
+        whole = _evaluated(expression, sample)
     except PolarsError:
         # A cast may fail on made-up values; the tree has been checked all the same.
         return dtype
     single = pl.concat(
-        [sample.slice(row, 1).select(expr) for row in range(len(sample))]
+        [_evaluated(expression, sample.slice(row, 1)) for row in range(len(sample))]
     )
-    turned = sample.reverse().select(expr).reverse()
+    turned = _evaluated(expression, sample.reverse()).reverse()
     if len(whole) != len(sample) or not (whole.equals(single) and whole.equals(turned)):
         raise _refused(
             expression.key, expression.sql, "its value depends on other rows"
         )
     return dtype
+
+
+def _evaluated(expression: Expression, frame: pl.DataFrame) -> pl.Series:
+    expr = expression.expr.alias("value")
+    if not expression.columns:
+        # A constant: one value, which every row has.
+        return frame.with_columns(expr)["value"]
+    return frame.select(expr)["value"]
 
 
 def _walk(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON

@@ -41,7 +41,8 @@ class ValueType:
             case "date":
                 stored = expr.to_physical().cast(pl.Int64)
             case "float":
-                stored = stored.fill_nan(None)
+                # Adding zero leaves one zero: -0.0 equals 0.0 but has other bytes.
+                stored = stored.fill_nan(None) + 0.0
             case _:
                 pass
         return stored
@@ -50,10 +51,9 @@ class ValueType:
         """Turn a column of the storage type back into the logical one."""
         match self.logical:
             case "decimal":
-                whole = expr.cast(pl.Decimal(38, 0))
-                return (whole / pl.lit(10**self.scale).cast(pl.Decimal(38, 0))).cast(
-                    pl.Decimal(38, self.scale)
-                )
+                # A quotient has the dividend's scale.
+                scaled = expr.cast(pl.Decimal(38, self.scale))
+                return scaled / pl.lit(10**self.scale).cast(pl.Decimal(38, 0))
             case "datetime":
                 return expr.cast(pl.Datetime("us"))
             case "date":

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,6 +21,37 @@ if TYPE_CHECKING:
     from consumer.profiles.columns import Ints
 
 Weights = dict[Any, int]
+
+
+def ever_overfull(
+    plan: AttributePlan, events: Events, slots: Ints, stored: pa.RecordBatch
+) -> NDArray[np.bool_]:
+    """Flag the slots that may hold more than `max_keys` keys at some time.
+
+    A key whose weights add up to zero is gone in the end, but was there: all keys of
+    the stored profile and of the events count, whatever becomes of them.
+    """
+    items = events.items if plan.source == "items" else None
+    frame = events.operands if items is None else items.operands
+    owners = slots if items is None else slots[items.events]
+    held = stored.column(plan.name)
+    lengths = pc.list_value_length(held).fill_null(0).to_numpy(zero_copy_only=False)
+    rows = frame[plan.operand_column].is_not_null().to_numpy()
+    most = lengths + np.bincount(owners[rows], minlength=len(lengths))
+    near: NDArray[np.bool_] = most > plan.max_keys
+    if not near.any():
+        return near
+    rows &= near[owners]
+    keys = {
+        slot: {entry["key"] for entry in held[slot].as_py() or []}
+        for slot in np.flatnonzero(near).tolist()
+    }
+    added = frame[plan.operand_column].filter(rows).to_list()
+    for slot, key in zip(owners[rows].tolist(), added, strict=True):
+        keys[slot].add(key)
+    flagged = np.zeros(len(lengths), bool)
+    flagged[[slot for slot, all_of in keys.items() if len(all_of) > plan.max_keys]] = 1
+    return flagged
 
 
 def refused_events(

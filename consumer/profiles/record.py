@@ -155,9 +155,10 @@ class ProfileCodec:
             mine = [records[row] for row in rows.tolist()]
             parts.append(self._decode(schema_id, mine))
         back = np.argsort(np.concatenate(places)) if places else np.zeros(0, int)
-        table = pa.Table.from_batches(parts, self.schema).take(pa.array(back))
-        batches = table.combine_chunks().to_batches()
-        return batches[0] if batches else _empty(self.schema)
+        if not parts:
+            return _empty(self.schema)
+        table = pa.Table.from_batches(parts).take(pa.array(back))
+        return table.combine_chunks().to_batches()[0]
 
     def _decode(self, schema_id: int, records: Sequence[bytes]) -> pa.RecordBatch:
         batch: pa.RecordBatch = pyruhvro.deserialize_array(

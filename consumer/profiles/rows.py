@@ -97,7 +97,8 @@ def _formatted(  # noqa: PLR0911 - one return a format
     value = pl.col("value")
     match plan.format.kind:
         case "decimal":
-            wide = value.cast(pl.Decimal(38, max(plan.format.scale, 12)))
+            scale = max(plan.format.scale, 12)
+            wide = value.cast(pl.Decimal(38, scale), strict=False)
             fixed = wide.round(plan.format.scale, mode="half_away_from_zero")
             return fixed.cast(pl.Decimal(38, plan.format.scale)).cast(pl.String)
         case "integer":
@@ -115,7 +116,7 @@ def _formatted(  # noqa: PLR0911 - one return a format
             if dtype.is_float():
                 # Fixed digits: Target's audiences compare no exponents.
                 return (
-                    value.cast(pl.Decimal(38, 12))
+                    value.cast(pl.Decimal(38, 12), strict=False)
                     .cast(pl.String)
                     .str.strip_chars_end("0")
                     .str.strip_chars_end(".")

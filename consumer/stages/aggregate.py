@@ -22,6 +22,7 @@ from consumer.errors import (
     Fenced,
     PartitionHalt,
     PosConsumerError,
+    ProducerFenced,
     TransactionFailed,
 )
 from consumer.events import dead_letters
@@ -254,7 +255,7 @@ class AggregateStage:
         if self._producer is not None:
             self._producer.close()
             self._producer = None
-        if isinstance(error, Fenced):
+        if isinstance(error, ProducerFenced):
             now = time.monotonic()
             if (
                 self._fenced_at is not None

@@ -20,7 +20,7 @@ from consumer.errors import PartitionHalt
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
 from consumer.profiles.fold import Fold, Slots, assign_slots, hash128
-from consumer.profiles.overflow import refused_events
+from consumer.profiles.overflow import ever_overfull, refused_events
 from consumer.profiles.seen import BUCKETS, Ids, SeenIds
 from consumer.profiles.store import Changes, PartitionStore, Position
 
@@ -171,6 +171,9 @@ class BatchWork:
                 refused, reason = self._too_large(encoded, slots)
             if not refused.any():
                 break
+            undecided = _after_a_repeat(events, repeated, kept, refused, ids)
+            if (refused & ~undecided).any():
+                refused &= ~undecided
             for row in kept.records[refused].tolist():
                 letter = DeadLetter(row, reason, SENTENCES[reason])
                 verdicts.refuse(letter)
@@ -210,6 +213,9 @@ class BatchWork:
         for plan in self._keyed:
             lengths = pc.list_value_length(profiles.column(plan.name)).to_numpy()
             overfull |= lengths > plan.max_keys
+            if plan.weight is not None:
+                # Weights may cancel out: too many keys in between, few in the end.
+                overfull |= ever_overfull(plan, events, slots.of_event, stored)
         if not overfull.any():
             return np.zeros(len(events), bool), "too_many_keys"
         refused = refused_events(self._keyed, events, slots.of_event, overfull, stored)
@@ -348,6 +354,26 @@ def _duplicates(
             times = stream_times[events.records[mine]]
             repeated[mine] = seen.duplicates(ids.where(mine), times)
     return ids, repeated
+
+
+def _after_a_repeat(
+    events: Events,
+    repeated: NDArray[np.bool_],
+    kept: Events,
+    refused: NDArray[np.bool_],
+    ids: Ids,
+) -> NDArray[np.bool_]:
+    """Flag kept events that stand behind a repeat of a refused event.
+
+    That repeat is no repeat any more, and may change what comes after it.
+    """
+    of_refused = ids.where(~repeated).where(refused).sorted()
+    again = np.zeros(len(events), bool)
+    again[repeated] = ids.where(repeated).among(of_refused)
+    if not again.any():
+        return again[~repeated]
+    behind: NDArray[np.bool_] = kept.records > events.records[again].min()
+    return behind
 
 
 def _spread(

@@ -71,7 +71,7 @@ class CallGate:
         """Return how long until a call could start at the earliest, None if never."""
         now = self._clock.now()
         slot = self._next(now)
-        return None if slot is None else max(0.0, self._slots.start(slot) - now)
+        return None if slot is None else max(0.0, self._start(slot) - now)
 
     async def run(self) -> None:
         """Grant slots until cancelled."""
@@ -84,7 +84,7 @@ class CallGate:
             slot = self._next(now)
             if slot is None:
                 await self._clock.sleep(_LOOK_AGAIN)
-            elif (ahead := self._slots.start(slot) - now) > 0:
+            elif (ahead := self._start(slot) - now) > 0:
                 await self._clock.sleep(min(ahead, _LOOK_AGAIN))
             elif not await self._fresh():
                 await self._clock.sleep(_LOOK_AGAIN)
@@ -95,6 +95,10 @@ class CallGate:
     def _next(self, now: float) -> int | None:
         at = max(now, self._not_before)
         return next_slot(self._slots, at, self._owned(), self._used)
+
+    def _start(self, slot: int) -> float:
+        """Return when a call may start in a slot: a hold may end within it."""
+        return max(self._slots.start(slot), self._not_before)
 
     def _someone_waits(self) -> bool:
         for queue in self._waiting.values():

@@ -84,17 +84,32 @@ class Partitions:
         """
         wanted = [number for number in numbers if number not in self.restoring]
         committed = self._source.committed(wanted)
-        stores = {}
-        for number in wanted:
-            try:
-                stores[number] = self._open(number)
-            except PartitionHalt as halt:
-                self.halt(number, halt)
+        stores: dict[int, PartitionStore] = {}
+        try:
+            for number in wanted:
+                try:
+                    stores[number] = self._open(number)
+                except PartitionHalt as halt:
+                    self.halt(number, halt)
+            self._read_tails(stores)
+        except BaseException:
+            for store in stores.values():
+                store.close()
+            raise
+        for number, store in stores.items():
+            self.halted.pop(number, None)
+            self.restoring[number] = Restoring(
+                number, store, committed.get(number), time.monotonic()
+            )
+            self._metrics.partition_assigned.labels("aggregate", str(number)).set(1)
+
+    def _read_tails(self, stores: dict[int, PartitionStore]) -> None:
+        """Begin to read each store's topics from its position to their ends now."""
         places = {}
         for number, store in stores.items():
             places.update(self._places(number, store.tails))
         ends = self._changelog.ends(places)
-        for number, store in stores.items():
+        for number, store in list(stores.items()):
             if any(o > ends[p] for p, o in self._places(number, store.tails).items()):
                 log.warning(
                     "the store is ahead of its topics: rebuilt", partition=number
@@ -102,12 +117,6 @@ class Partitions:
                 stores[number] = self._fresh(number, store)
                 places.update(self._places(number, Tails()))
         self._changelog.add(places)
-        for number, store in stores.items():
-            self.halted.pop(number, None)
-            self.restoring[number] = Restoring(
-                number, store, committed.get(number), time.monotonic()
-            )
-            self._metrics.partition_assigned.labels("aggregate", str(number)).set(1)
 
     def restore(self, timeout: float) -> None:
         """Read on from the changelogs; partitions that are whole start to flow."""

@@ -19,33 +19,27 @@ from contextlib import AsyncExitStack
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-import polars as pl
-
 from consumer.errors import Fenced, PartitionHalt, PosConsumerError
 from consumer.kafka.profiles_ranges import ProfilesRanges
-from consumer.kafka.profiles_reader import (
-    Assigned,
-    Lost,
-    ProfileBatch,
-    ProfilesReader,
-    Revoked,
-)
-from consumer.kafka.rejected_rows import RejectedRow, RejectedRows
+from consumer.kafka.profiles_reader import ProfilesReader
+from consumer.kafka.rejected_rows import RejectedRows
 from consumer.kafka.uploads_ledger import UploadsLedger
 from consumer.stages.call_gate import CallGate
+from consumer.stages.upload_assignment import Assignment
 from consumer.stages.upload_confirmation import Confirmation
 from consumer.stages.upload_context import UploadContext, Worker
 from consumer.stages.upload_delivery import Delivery
+from consumer.stages.upload_intake import Intake
 from consumer.stages.waiting import wait_for
-from consumer.target.batch_file import REASONS, encode_rows, header
+from consumer.target.batch_file import header
 from consumer.target.budget import Slots
 from consumer.target.client import TargetClient
-from consumer.target.micro_batch import SCHEMA, Limits, frame
+from consumer.target.micro_batch import Limits
 from consumer.target.pending import Pending
 from consumer.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable
 
     from consumer.clock import Clock
     from consumer.config import Settings
@@ -61,10 +55,11 @@ calls a minute while one call takes less than five seconds."""
 FILES_WAITING: Final = 4
 """Files' worth of rows that may wait before the reader is paused."""
 
+HELD_BYTES: Final = 256_000_000
+"""Room for some four million visitors whose batches have not ended."""
+
 TICK_SECONDS: Final = 5.0
-HANDSHAKE_SECONDS: Final = 5.0
 STALLED_SECONDS: Final = 60.0
-_ROOM_SECONDS: Final = 1.0
 _CLOSING_SECONDS: Final = 2.0
 _CALL_SECONDS: Final = 3.0  # the least that a call sent while draining is given
 
@@ -101,9 +96,10 @@ class UploadStage:
         self._degraded: dict[str, str] = {}
         self._context: UploadContext
         self._reader: ProfilesReader
-        self._rejected: RejectedRows
+        self._intake: Intake
         self._confirmation: Confirmation
         self._delivery: Delivery
+        self._assignment: Assignment
         self._deliveries: set[asyncio.Task[None]] = set()
         self._committing = asyncio.Lock()
         self._turn = asyncio.Semaphore(1)
@@ -133,10 +129,10 @@ class UploadStage:
 
     async def drain(self, deadline: float) -> None:
         """Stop in order by `deadline` (monotonic) and return when it is done."""
+        self._deadline = deadline
+        self._stopping.set()  # a `run` that has yet to begin will end at once
         if self.state is State.RUNNING:
             self.state = State.DRAINING
-            self._deadline = deadline
-            self._stopping.set()
             await self._stopped.wait()
 
     def abort(self) -> None:
@@ -151,8 +147,8 @@ class UploadStage:
         stack.callback(worker.close)
         ledger = UploadsLedger(settings)
         stack.push_async_callback(asyncio.to_thread, ledger.close)
-        self._rejected = RejectedRows(settings)
-        stack.push_async_callback(asyncio.to_thread, self._rejected.close)
+        rejected = RejectedRows(settings)
+        stack.push_async_callback(asyncio.to_thread, rejected.close)
         client = await stack.enter_async_context(
             TargetClient(target.endpoint, target.client, api=target.api)
         )
@@ -163,7 +159,7 @@ class UploadStage:
             max_rows=target.batch.max_rows,
             max_bytes=target.batch.max_bytes,
             max_age=target.batch.max_age,
-            capacity=FILES_WAITING * target.batch.max_bytes,
+            capacity=FILES_WAITING * target.batch.max_bytes + HELD_BYTES,
         )
         budget = target.budget
         slots = Slots(budget.calls_per_minute - budget.reserve, self._reader.partitions)
@@ -184,17 +180,25 @@ class UploadStage:
             refused=self._refused,
             calling=calling,
         )
+        self._intake = Intake(self._context, self._reader, rejected)
         self._confirmation = Confirmation(self._context)
         self._delivery = Delivery(self._context, self._confirmation, first_line)
+        self._assignment = Assignment(
+            self._context,
+            self._reader,
+            self._confirmation,
+            self._delivery,
+            lambda partition: self._degrade(f"partition {partition}", ""),
+        )
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
-            intake = group.create_task(self._take_in())
+            intake = group.create_task(self._intake.run())
             sealing = group.create_task(self._seal(group))
             others = [
                 group.create_task(work)
                 for work in (
-                    self._follow_assignment(),
+                    self._assignment.run(),
                     self._context.gate.run(),
                     self._confirmation.run(),
                     self._tick(),
@@ -234,133 +238,6 @@ class UploadStage:
         """Return seconds until the drain must come to its end."""
         return self._deadline - self._clock.monotonic() - _CLOSING_SECONDS
 
-    async def _follow_assignment(self) -> None:
-        """Answer to partitions that come, leave and are lost."""
-        while True:
-            change = await self._reader.change()
-            kind = type(change).__name__.lower()
-            self._metrics.rebalances.labels("upload", kind).inc()
-            log.info("Partitions changed hands.", kind=kind, at=change.partitions)
-            match change:
-                case Assigned(partitions):
-                    await self._take_over(partitions)
-                case Revoked(partitions):
-                    await self._give_up(partitions, change)
-                case Lost(partitions):
-                    await self._drop(partitions)
-
-    async def _take_over(self, partitions: Iterable[int]) -> None:
-        """Read the ledger, hold back what is under way, then let records flow."""
-        context = self._context
-        for partition in partitions:
-            context.held.add(partition)
-            self._metrics.partition_assigned.labels("upload", str(partition)).set(1)
-            try:
-                entries = await context.durably(
-                    "reading the uploads ledger", context.ledger.read_open, partition
-                )
-            except PartitionHalt as halt:
-                await self._halt(partition, halt)
-                continue
-            await self._confirmation.take_up(entries)
-            context.calling.add(partition)
-            self._reader.begin([partition])
-
-    async def _give_up(self, partitions: Collection[int], change: Revoked) -> None:
-        """Start no more calls for them, let running ones end, commit, forget."""
-        context = self._context
-        context.calling.difference_update(partitions)
-        until = self._clock.monotonic() + HANDSHAKE_SECONDS
-        while any(
-            not p.isdisjoint(partitions) for p in self._delivery.posting.values()
-        ):
-            left = until - self._clock.monotonic()
-            context.changed.clear()
-            if left <= 0 or not await wait_for(context.changed, self._clock, left):
-                break
-        offsets = await context.worker(context.pending.next_offsets)
-        change.leave({p: offsets[p] for p in partitions if p in offsets})
-        await self._drop(partitions)
-
-    async def _drop(self, partitions: Collection[int]) -> None:
-        context = self._context
-        context.calling.difference_update(partitions)
-        context.held.difference_update(partitions)
-        self._confirmation.drop(partitions)
-        await context.worker(context.pending.drop, partitions)
-        for partition in partitions:
-            self._metrics.forget_partition("upload", partition)
-            self._degrade(f"partition {partition}", "")
-        context.changed.set()
-
-    async def _take_in(self) -> None:
-        """Render, encode and add records, as long as there is room."""
-        context = self._context
-        pending = context.pending
-        while True:
-            began = self._clock.monotonic()
-            batch = await self._reader.batch()
-            context.observe("fetch", began)
-            while await context.worker(lambda: pending.full):
-                context.changed.clear()
-                await wait_for(context.changed, self._clock, _ROOM_SECONDS)
-            rows, rejected = await context.worker(self._encode, batch)
-            if rejected:
-                await self._reject(rejected)
-            await context.worker(self._add, batch, rows)
-            self._metrics.batches.labels("upload").inc()
-            self._metrics.consumed_records.labels("upload").inc(batch.records)
-            self._metrics.consumed_bytes.labels("upload").inc(batch.size)
-            context.changed.set()
-
-    def _encode(self, batch: ProfileBatch) -> tuple[pl.DataFrame, list[RejectedRow]]:
-        if not batch.values:
-            return pl.DataFrame(schema=SCHEMA), []
-        began = self._clock.monotonic()
-        rendered = self._renderer.rows(batch.values)
-        self._context.observe("render", began)
-        began = self._clock.monotonic()
-        encoded = encode_rows(rendered)
-        visitor = rendered.column("visitor")
-        rows = frame(
-            visitor.take(encoded.kept),
-            batch.partition,
-            batch.offsets[encoded.kept],
-            batch.timestamps[encoded.kept],
-            encoded.rows,
-        )
-        rejected = [
-            RejectedRow(
-                visitor=visitor[row].as_py() or "",
-                partition=batch.partition,
-                version=rendered.column("version")[row].as_py(),
-                reason=reason,
-                sentence=REASONS[reason],
-            )
-            for row, reason in zip(
-                encoded.rejected.tolist(), encoded.reasons, strict=True
-            )
-        ]
-        self._context.observe("encode", began)
-        return rows, rejected
-
-    def _add(self, batch: ProfileBatch, rows: pl.DataFrame) -> None:
-        """Add rows unless the partition has left meanwhile; runs on the worker."""
-        if self._reader.owns(batch):
-            seen = {batch.partition: batch.next_offset}
-            self._context.pending.add(rows, seen, self._clock.monotonic())
-
-    async def _reject(self, rows: list[RejectedRow]) -> None:
-        """Keep rows that Target cannot take before their offsets may be passed."""
-        await self._context.durably("keeping rejected rows", self._rejected.write, rows)
-        for row in rows:
-            self._metrics.rejected_rows.labels(row.reason).inc()
-        log.warning(
-            "Rows that Target cannot take were kept.",
-            rows=len(rows),
-            reasons=sorted({row.reason for row in rows}),
-        )
-
     async def _seal(self, group: asyncio.TaskGroup) -> None:
         """Seal a micro-batch when one is due and the one before has its slot.
 
@@ -392,12 +269,13 @@ class UploadStage:
 
     async def _tick(self) -> None:
         """Commit and show every few seconds that the stage is alive."""
-        pending = self._context.pending
+        worker, pending = self._context.worker, self._context.pending
         while True:
             self._health.beat(self._clock.monotonic())
             await self._commit()
-            self._metrics.pending_rows.set(pending.waiting)
-            self._metrics.pending_bytes.set(pending.size)
+            rows, size = await worker(lambda: (pending.waiting, pending.size))
+            self._metrics.pending_rows.set(rows)
+            self._metrics.pending_bytes.set(size)
             await self._clock.sleep(TICK_SECONDS)
 
     async def _commit(self) -> None:

@@ -33,7 +33,7 @@ from consumer.target.outcome import (
 from consumer.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from consumer.stages.upload_confirmation import Confirmation
     from consumer.target.micro_batch import Sealed
@@ -75,7 +75,11 @@ class Delivery:
         self._context = context
         self._confirmation = confirmation
         self._first_line = first_line
-        self.posting: dict[int, frozenset[int]] = {}
+        self._posting: dict[int, frozenset[int]] = {}
+
+    def posting(self) -> Iterable[frozenset[int]]:
+        """Return the partitions of each file that is being sent or just accepted."""
+        return self._posting.values()
 
     async def deliver(self, sealed: Sealed, granted: Callable[[], None]) -> None:
         """See a batch through to its acceptance.
@@ -112,15 +116,18 @@ class Delivery:
             if not sealed.partitions <= context.calling:
                 await self._give_back(upload)
                 return ()
-            self.posting[sealed.number] = sealed.partitions
+            self._posting[sealed.number] = sealed.partitions
+            entries: Sequence[Entry] = ()
             try:
                 outcome = await self._post(upload)
                 if isinstance(outcome, Accepted):
-                    await self._accepted(upload, outcome)
-                    return ()
+                    entries = await self._accepted(upload, outcome)
             finally:
-                self.posting.pop(sealed.number, None)
+                self._posting.pop(sealed.number, None)
                 context.changed.set()
+            if isinstance(outcome, Accepted):
+                await self._confirmation.follow(entries, sealed)
+                return ()
             if isinstance(outcome, Split | Rejected):
                 return await self._refused(upload, outcome)
             await self._pause(upload, outcome)
@@ -140,7 +147,7 @@ class Delivery:
         metrics.upload_bytes.labels(label).inc(upload.size)
         return outcome
 
-    async def _accepted(self, upload: _Upload, outcome: Accepted) -> None:
+    async def _accepted(self, upload: _Upload, outcome: Accepted) -> Sequence[Entry]:
         """Make the acceptance durable, then let the offsets pass."""
         context = self._context
         now = context.clock.now()
@@ -164,7 +171,7 @@ class Delivery:
             size_bytes=upload.size,
             attempts=upload.attempt,
         )
-        await self._confirmation.follow(entries, upload.sealed)
+        return entries
 
     async def _pause(self, upload: _Upload, outcome: Outcome) -> None:
         """Wait as the outcome asks before the same file is sent again."""
@@ -228,6 +235,8 @@ class Delivery:
             )
             for partition in sealed.partitions:
                 await context.halt(partition, halt)
+            now = context.clock.monotonic()
+            await context.worker(context.pending.ended, sealed.number, now)
         await self._close_intent(upload)
         return parts
 

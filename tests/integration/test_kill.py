@@ -178,5 +178,5 @@ def _check_versions(bootstrap: str, work: Work) -> None:
     finally:
         reader.close()
     assert versions
-    for found in versions.values():
-        assert found == list(range(1, len(found) + 1))
+    for numbers in versions.values():
+        assert numbers == list(range(1, len(numbers) + 1))

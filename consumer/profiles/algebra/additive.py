@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consumer.errors import PartitionHalt
 from consumer.profiles import columns as cols
 from consumer.profiles.algebra.avro import avro_record, struct_column
+from consumer.profiles.algebra.limits import added, check_sums
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,8 +31,7 @@ class AdditiveState:
 class Additive:
     """count, sum and mean: a total, and how much was added up.
 
-    Operands and batches are bounded so that a lift fits a long; a combine that
-    would not halts the partition.
+    A total that would not fit a long halts the partition.
     """
 
     name: str
@@ -43,28 +42,22 @@ class Additive:
         return avro_record(self.name, total="long", weight="long")
 
     def lift(self, rows: Rows) -> AdditiveState:
-        """Add up operands (times their weights) and weights."""
+        """Add up operands, and count them."""
+        operand = np.asarray(rows.operand, np.int64)
+        check_sums(operand, rows.slots, self._total)
         total = np.zeros(rows.count, np.int64)
-        weight = np.zeros(rows.count, np.int64)
-        if rows.weight is None:
-            np.add.at(total, rows.slots, rows.operand)
-            weight += np.bincount(rows.slots, minlength=rows.count)
-        else:
-            np.add.at(total, rows.slots, rows.operand * rows.weight)
-            np.add.at(weight, rows.slots, rows.weight)
-        return AdditiveState(total, weight)
+        np.add.at(total, rows.slots, operand)
+        return AdditiveState(total, np.bincount(rows.slots, minlength=rows.count))
 
     def combine(self, left: AdditiveState, right: AdditiveState) -> AdditiveState:
         """Add both longs, watching for overflow."""
-        total = left.total + right.total
-        overflown = ((left.total ^ total) & (right.total ^ total)) < 0
-        if overflown.any():
-            raise PartitionHalt(
-                "overflow",
-                "Divide the operand in `of`, or give the attribute another name.",
-                what=f"The total of attribute {self.name} no longer fits a long.",
-            )
-        return AdditiveState(total, left.weight + right.weight)
+        return AdditiveState(
+            added(left.total, right.total, self._total), left.weight + right.weight
+        )
+
+    @property
+    def _total(self) -> str:
+        return f"The total of attribute {self.name}"
 
     def to_arrow(self, state: AdditiveState) -> pa.Array:
         """Make a struct column."""

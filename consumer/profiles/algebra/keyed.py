@@ -14,6 +14,7 @@ from consumer.profiles.algebra.avro import (
     list_entries,
     struct_column,
 )
+from consumer.profiles.algebra.limits import check_sums
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,6 +77,8 @@ class Keyed:
         starts = cols.segment_starts(combined)
         unique = combined[starts]
         if self.weighted:
+            groups = np.cumsum(np.bincount(starts, minlength=len(order))) - 1
+            check_sums(weights[order], groups, f"A weight of attribute {self.name}")
             summed = (
                 np.add.reduceat(weights[order], starts) if len(starts) else weights[:0]
             )

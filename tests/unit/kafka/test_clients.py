@@ -17,6 +17,7 @@ from consumer.errors import (
     ConfigurationError,
     Fenced,
     PosConsumerError,
+    ProducerFenced,
     TransactionFailed,
 )
 from consumer.kafka.client_log import ClientLogFilter
@@ -46,8 +47,11 @@ def settings(kafka: Mapping[str, object]) -> Settings:
 @pytest.mark.parametrize(
     ("error", "ours"),
     [
-        (KafkaError(KafkaError._FENCED, fatal=True), Fenced),
-        (KafkaError(KafkaError.INVALID_PRODUCER_EPOCH, fatal=True), Fenced),
+        (KafkaError(KafkaError._FENCED, fatal=True), ProducerFenced),
+        (
+            KafkaError(KafkaError.INVALID_PRODUCER_EPOCH, fatal=True),
+            ProducerFenced,
+        ),
         (KafkaError(KafkaError.UNKNOWN_MEMBER_ID, txn_requires_abort=True), Fenced),
         (KafkaError(KafkaError.ILLEGAL_GENERATION, txn_requires_abort=True), Fenced),
         (KafkaError(KafkaError._STATE, fatal=True), TransactionFailed),

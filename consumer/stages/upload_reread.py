@@ -1,0 +1,82 @@
+"""Reads profiles again for rows whose bytes are no longer kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from consumer.target.batch_file import encode_rows
+from consumer.target.micro_batch import SCHEMA, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from consumer.stages.upload_context import UploadContext
+    from consumer.target.offsets import Span
+
+
+async def latest_rows(
+    context: UploadContext,
+    partition: int,
+    ranges: Sequence[tuple[int, int]],
+    visitors: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Return each visitor's latest row within the ranges, of those asked for.
+
+    `visitors` has one column of that name; None asks for all. Rows that Target cannot
+    take are left out: they were told of when they were first read.
+    """
+    return await context.durably(
+        "reading profiles again", _read, context, partition, ranges, visitors
+    )
+
+
+async def send_again(
+    context: UploadContext, spans: Mapping[int, Span], origin: int, numbers: list[int]
+) -> None:
+    """Put the latest rows of the visitors within `spans` among the waiting rows.
+
+    The visitors are held back meanwhile, under numbers that are added to `numbers`, so
+    that no newer row of theirs can be sent between the reading and the adding; the
+    caller frees them.
+    """
+    pending = context.pending
+    visitors = {}
+    for partition, span in spans.items():
+        keys = await latest_rows(context, partition, span.ranges)
+        visitors[partition] = keys.select("visitor")
+        numbers.append(await context.worker(pending.hold, keys, {}))
+    seen = await context.worker(lambda: pending.seen)
+    for partition, asked in visitors.items():
+        if partition in seen:
+            stretch = [(spans[partition].ranges[0][0], seen[partition] - 1)]
+            rows = await latest_rows(context, partition, stretch, asked)
+            now = context.clock.monotonic()
+            await context.worker(pending.again, rows, origin, now)
+
+
+def _read(
+    context: UploadContext,
+    partition: int,
+    ranges: Sequence[tuple[int, int]],
+    visitors: pl.DataFrame | None,
+) -> pl.DataFrame:
+    latest = pl.DataFrame(schema=SCHEMA)
+    for batch in context.ranges.read(partition, ranges):
+        rendered = context.renderer.rows(batch.values)
+        encoded = encode_rows(rendered)
+        kept = encoded.kept
+        rows = frame(
+            rendered.column("visitor").take(kept),
+            partition,
+            batch.offsets[kept],
+            batch.timestamps[kept],
+            encoded.rows,
+        )
+        if visitors is not None:
+            rows = rows.join(visitors, "visitor", "semi", maintain_order="left")
+        latest = pl.concat([latest, rows]).unique(
+            "visitor", keep="last", maintain_order=True
+        )
+    return latest

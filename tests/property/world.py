@@ -1,0 +1,183 @@
+"""Everything between Kafka's records and the store's bytes, without Kafka.
+
+A `World` has real plans, codecs, batch work and ids seen; after each batch it does
+what the aggregate stage does after its transaction's commit.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import fastavro
+import numpy as np
+import pyarrow as pa
+
+from consumer.config import Settings
+from consumer.events.decode import Decoder
+from consumer.events.mapping import Mapper
+from consumer.events.schemas import SchemaFolder
+from consumer.frames import Records
+from consumer.plan.compile import compile_plan
+from consumer.profiles.record import ProfileCodec, ProfileSchema
+from consumer.profiles.rows import RowRenderer
+from consumer.profiles.seen import BUCKETS, SeenIds, bucket_width
+from consumer.profiles.store import Position, Tails
+from consumer.stages.batch import BatchWork, OpenPartition, Prepared
+from tests.property.memory_store import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from consumer.profiles.store import PartitionStore
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record; its offset is its place in its partition, if none is given."""
+
+    key: bytes | None
+    value: bytes | None
+    partition: int = 0
+    timestamp: int = 1_000
+    offset: int | None = None
+
+
+@dataclass(slots=True)
+class World:
+    """One service's aggregation: feed it batches, look at its profiles."""
+
+    attributes: Mapping[str, Mapping[str, Any]]
+    schemas: Mapping[int, dict[str, Any]]
+    deduplicate: float = DAY
+    fields: Mapping[str, str] = field(default_factory=dict)
+    largest_record: int = 1_000_000
+    generation: int = 0
+    partitions: dict[int, OpenPartition] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settings = Settings.model_validate(
+            {
+                "purchases": {"topic": "purchases", "fields": dict(self.fields)},
+                "target": {"client": "acme"},
+                "attributes": {k: dict(v) for k, v in self.attributes.items()},
+            }
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            for schema_id, schema in self.schemas.items():
+                Path(folder, f"{schema_id}.avsc").write_text(json.dumps(schema))
+            source = SchemaFolder(Path(folder))
+            for schema_id in source.ids():
+                source.codec(schema_id)
+            self.avro_codec = source.newest()[1]
+        self.plan = compile_plan(settings, self.avro_codec.sample_frame())
+        self.codec = ProfileCodec(ProfileSchema.of(self.plan))
+        self.renderer = RowRenderer(self.plan.attributes, self.codec)
+        self.work = BatchWork(
+            self.plan,
+            Decoder(source, Mapper(self.plan)),
+            self.codec,
+            generation=self.generation,
+            largest_record=self.largest_record,
+        )
+        self._next: dict[int, int] = {}
+        self._parsed = {k: fastavro.parse_schema(v) for k, v in self.schemas.items()}
+
+    def encode(self, event: Mapping[str, Any], schema_id: int = 1) -> bytes:
+        """Write an event as a producer would."""
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, self._parsed[schema_id], dict(event))
+        return b"\0" + schema_id.to_bytes(4, "big") + out.getvalue()
+
+    def record(
+        self, event: Mapping[str, Any], *, partition: int = 0, timestamp: int = 1_000
+    ) -> Record:
+        """Make the record of an event, keyed by its visitor."""
+        visitor = event["visitor_id"]
+        key = None if visitor is None else visitor.encode()
+        return Record(key, self.encode(event), partition, timestamp)
+
+    def open(self, number: int, store: PartitionStore | MemoryStore) -> None:
+        """Take a partition with its store, as after a restore."""
+        seen = None
+        position = store.position or Position("topic", 0, 0, self.generation)
+        if self.deduplicate:
+            seen = SeenIds(bucket_width(self.deduplicate), store.runs_of)
+            for bucket in store.buckets():
+                for run in store.runs_of(bucket):
+                    seen.remember({bucket: run})
+        self.partitions[number] = OpenPartition(
+            number, cast("PartitionStore", store), seen, position
+        )
+
+    def prepare(self, batch: Sequence[Record]) -> Prepared:
+        """Work a batch; nothing is committed."""
+        offsets = []
+        for one in batch:
+            if one.partition not in self.partitions:
+                self.open(one.partition, MemoryStore())
+            offset = self._next.get(one.partition, 0) if one.offset is None else None
+            offsets.append(one.offset if offset is None else offset)
+            self._next[one.partition] = offsets[-1] + 1
+        records = Records(
+            np.array([one.partition for one in batch], np.int32),
+            np.array(offsets, np.int64),
+            np.array([one.timestamp for one in batch], np.int64),
+            [one.key for one in batch],
+            [one.value for one in batch],
+        )
+        return self.work.prepare(records, self.partitions)
+
+    def feed(self, batch: Sequence[Record]) -> Prepared:
+        """Work a batch and commit it, as the aggregate stage does."""
+        prepared = self.prepare(batch)
+        for number, output in prepared.outputs.items():
+            partition, changes = self.partitions[number], output.changes
+            if changes.position is None:
+                continue
+            partition.store.commit(replace(changes, tails=Tails(1, 1)))
+            partition.position = changes.position
+            if partition.seen is not None:
+                for (bucket, _), ids in changes.seen.items():
+                    partition.seen.remember({bucket: ids})
+                if changes.forgotten:
+                    width = partition.seen.width
+                    oldest = changes.position.stream_time // width - BUCKETS
+                    partition.seen.forget(oldest)
+                    partition.store.drop_buckets_before(oldest)
+        return prepared
+
+    def values(self) -> list[bytes]:
+        """Give every stored profile, by partition and key."""
+        return [
+            value
+            for _, one in sorted(self.partitions.items())
+            for _, value in one.store.items()
+        ]
+
+    def profiles(self) -> dict[str, dict[str, Any]]:
+        """Give every stored profile, decoded, by visitor."""
+        decoded: list[dict[str, Any]] = self.codec.decode(self.values()).to_pylist()
+        return {one["visitor"]: one for one in decoded}
+
+    def rows(self) -> dict[str, dict[str, str | None]]:
+        """Give what Target gets, by visitor."""
+        rendered = self.renderer.rows(self.values()).to_pylist()
+        return {
+            one["visitor"]: {name: one[name] for name in self.renderer.attributes}
+            for one in rendered
+        }
+
+    def content(self) -> list[bytes]:
+        """Give every profile's bytes without what a replay order may change."""
+        batch = self.codec.decode(self.values())
+        for name in ("version", "source_offset"):
+            place = batch.schema.get_field_index(name)
+            batch = batch.set_column(place, name, pa.array([0] * len(batch), "int64"))
+        return sorted(self.codec.encode(batch))
