@@ -18,7 +18,7 @@ PREFIX = "pos-consumer-"
 
 def headers(
     letter: DeadLetter, records: Records, topic: str, topic_id: str
-) -> list[tuple[str, bytes | None]]:
+) -> list[tuple[str, str | bytes | None]]:
     """Give the headers of a dead letter: the record's own, then ours."""
     row = letter.row
     ours = {

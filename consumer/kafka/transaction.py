@@ -8,7 +8,7 @@ whose `init_transactions` fences the old.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
@@ -17,11 +17,13 @@ from consumer.kafka.clients import broker_error, client_options
 from consumer.kafka.topics import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from confluent_kafka import KafkaError, Message
 
     from consumer.config import Settings
+
+Headers: TypeAlias = "list[tuple[str, str | bytes | None]]"
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 INIT_SECONDS: Final = 30.0
@@ -71,35 +73,50 @@ class TransactionalProducer:
         topic: str,
         partition: int,
         records: Iterable[tuple[bytes | None, bytes | None]],
-        headers: list[tuple[str, bytes | None]] | None = None,
+        headers: Headers | None = None,
     ) -> None:
         """Queue key-value pairs for one partition, in order.
 
         Only the last has a delivery callback: it tells the position reached, and
         what fails before it fails the transaction.
         """
-        produce = self._producer.produce
         listed = list(records)
-        last = len(listed) - 1
-        options: dict[str, Any] = {} if headers is None else {"headers": headers}
-        for number, (key, value) in enumerate(listed):
-            callback = self._delivered if number == last else None
-            while True:
-                try:
-                    produce(
-                        topic,
-                        value,
-                        key,
-                        partition,
-                        on_delivery=callback,
-                        **options,
-                    )
-                except BufferError:
-                    self._producer.poll(QUEUE_FULL_SECONDS)
-                except KafkaException as error:
-                    raise broker_error(error, f"producing to {topic}") from error
-                else:
-                    break
+        if not listed:
+            return
+        produce = self._producer.produce
+        *others, (last_key, last_value) = listed
+        for key, value in others:
+            try:
+                produce(topic, value, key, partition, None, headers=headers)
+            except BufferError:
+                self._wait_for_room(topic, partition, (key, value), headers)
+            except KafkaException as error:
+                raise broker_error(error, f"producing to {topic}") from error
+        self._wait_for_room(
+            topic, partition, (last_key, last_value), headers, self._delivered
+        )
+
+    def _wait_for_room(
+        self,
+        topic: str,
+        partition: int,
+        record: tuple[bytes | None, bytes | None],
+        headers: Headers | None,
+        on_delivery: Callable[..., None] | None = None,
+    ) -> None:
+        """Queue one record, as soon as the queue has room for it."""
+        key, value = record
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key, partition, on_delivery, headers=headers
+                )
+            except BufferError:
+                self._producer.poll(QUEUE_FULL_SECONDS)
+            except KafkaException as error:
+                raise broker_error(error, f"producing to {topic}") from error
+            else:
+                return
 
     def commit(
         self,

@@ -41,8 +41,9 @@ class ValueType:
             case "date":
                 stored = expr.to_physical().cast(pl.Int64)
             case "float":
-                # Adding zero leaves one zero: -0.0 equals 0.0 but has other bytes.
-                stored = stored.fill_nan(None) + 0.0
+                # -0.0 equals 0.0 but has other bytes: keep one of them.
+                number = stored.fill_nan(None)
+                stored = pl.when(number == 0.0).then(0.0).otherwise(number)
             case _:
                 pass
         return stored

@@ -9,8 +9,10 @@ restored anew, which finds out what did commit.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,7 @@ from consumer.profiles.seen import BUCKETS
 from consumer.profiles.store import Tails
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from consumer.config import Settings
     from consumer.frames import Records
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RESTORE_SECONDS = 0.2
+GC_SECONDS = 30.0
 RECOVERY_PAUSE_SECONDS = 1.0
 # Two processes on one transactional id (a copied state directory) fence each other.
 FENCED_WITHIN_SECONDS = 300.0
@@ -85,9 +88,11 @@ class AggregateStage:
         """Loop until told to stop, then leave the group; raises what is a bug."""
         self._health.wait("joining the consumer group")
         try:
-            while not self._stop.is_set():
-                self._health.beat(time.monotonic())
-                self._turn()
+            with manual_gc() as collect:
+                while not self._stop.is_set():
+                    self._health.beat(time.monotonic())
+                    self._turn()
+                    collect(time.monotonic())
             log.info("aggregate stage drained")
         finally:
             self._partitions.close(
@@ -234,7 +239,7 @@ class AggregateStage:
                 reached.get((topics.state, number), held.state),
             )
             try:
-                partition.store.commit(replace(changes, tails=tails))
+                partition.store.commit(replace(changes, tails=tails), time.monotonic())
                 partition.position = changes.position
                 if partition.seen is not None:
                     for (bucket, _), ids in changes.seen.items():
@@ -314,6 +319,30 @@ class AggregateStage:
 
     def _spent(self, step: str, seconds: float) -> None:
         self._metrics.add_seconds("aggregate", step, seconds)
+
+
+@contextmanager
+def manual_gc() -> Iterator[Callable[[float], None]]:
+    """Collect cyclic garbage now and then, instead of after every few objects.
+
+    A batch makes some hundred thousand objects that are freed without a collector;
+    looking at them cost a sixth of the stage's CPU time (docs/adr).
+    """
+    collected = time.monotonic()
+
+    def collect(now: float) -> None:
+        nonlocal collected
+        if now - collected >= GC_SECONDS:
+            gc.collect()
+            collected = now
+
+    gc.freeze()
+    gc.disable()
+    try:
+        yield collect
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def _out_of_range(number: int, why: str) -> PartitionHalt:

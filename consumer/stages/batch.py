@@ -22,7 +22,7 @@ from consumer.profiles import state_records
 from consumer.profiles.fold import Fold, Slots, assign_slots, hash128
 from consumer.profiles.overflow import ever_overfull, refused_events
 from consumer.profiles.seen import BUCKETS, Ids, SeenIds
-from consumer.profiles.store import Changes, PartitionStore, Position
+from consumer.profiles.store import Changes, Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from consumer.frames import Events, Records
     from consumer.plan.compile import Plan
     from consumer.profiles.record import ProfileCodec
+    from consumer.profiles.write_back import WriteBackStore
 
 KeyValue = tuple[bytes | None, bytes | None]
 
@@ -42,7 +43,7 @@ class OpenPartition:
     """A partition that we own and have restored: its store, ids seen, position."""
 
     number: int
-    store: PartitionStore
+    store: WriteBackStore
     seen: SeenIds | None
     position: Position
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -23,6 +23,7 @@ from consumer.profiles.fold import packed_hashes
 from consumer.profiles.seen import BUCKETS, SeenIds, bucket_width
 from consumer.profiles.state_records import to_changes
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
+from consumer.profiles.write_back import WriteBackStore
 from consumer.stages.batch import OpenPartition
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+CACHE_SHARE: Final = 2  # one part in so many of [aggregate] memory
 
 
 @dataclass(slots=True)
@@ -137,11 +140,24 @@ class Partitions:
         """Give partitions up; their stores stay on disk for a return."""
         for number in list(numbers):
             self._changelog.remove(self._places(number, Tails()))
-            held = self.restoring.pop(number, None) or self.running.pop(number, None)
-            if held is not None:
-                held.store.close()
+            if (restoring := self.restoring.pop(number, None)) is not None:
+                restoring.store.close()
+            if (running := self.running.pop(number, None)) is not None:
+                self._close_running(running)
             self.halted.pop(number, None)
             self._metrics.forget_partition("aggregate", number)
+
+    def _close_running(self, partition: OpenPartition) -> None:
+        try:
+            partition.store.close(time.monotonic())
+        except PartitionHalt as halt:
+            # What could not be flushed comes back from the topics.
+            log.warning("closed without a flush", what=halt.what)
+
+    def _cache_share(self) -> int:
+        """Give the bytes of memory that each running partition may keep profiles in."""
+        share = self._settings.aggregate.memory // CACHE_SHARE
+        return share // max(1, len(self.running))
 
     def halt(self, number: int, halt: PartitionHalt) -> None:
         """Stop one partition, visibly; the others go on."""
@@ -237,9 +253,12 @@ class Partitions:
                 committed=one.committed,
                 position=position.next_offset,
             )
-        seen = self._seen(one.store, position)
+        store = WriteBackStore(
+            one.store, memory=self._cache_share, now=time.monotonic()
+        )
+        seen = self._seen(store, position)
         del self.restoring[one.number]
-        self.running[one.number] = OpenPartition(one.number, one.store, seen, position)
+        self.running[one.number] = OpenPartition(one.number, store, seen, position)
         self._source.start({one.number: position.next_offset})
         seconds = time.monotonic() - one.began
         self._metrics.restore_seconds.inc(seconds)
@@ -275,7 +294,7 @@ class Partitions:
         )
         return any(ends.values())
 
-    def _seen(self, store: PartitionStore, position: Position) -> SeenIds | None:
+    def _seen(self, store: WriteBackStore, position: Position) -> SeenIds | None:
         if self._settings.aggregate.deduplicate == 0:
             return None
         oldest = position.stream_time // self._width - BUCKETS

@@ -111,7 +111,8 @@ class Model:
                 keys = [self.text(one["key"]) for one in ranked if one["weight"] > 0]
                 return ",".join(keys[: self.settings["n"]]) if keys else None
             case _:
-                return ",".join(self.text(one["value"]) for one in state) or None
+                values = [self.text(one["value"]) for one in state]
+                return ",".join(values) if state else None
 
 
 def entry(value: Any, _weight: int, place: tuple[int, str, int]) -> dict[str, Any]:  # noqa: ANN401 - values of every type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.property import purchases
+from tests.property.budget import examples
 from tests.property.model import MODELS, Event, Model, expected
 from tests.property.world import DAY, World
 
@@ -16,10 +18,12 @@ PRICES = {name for name, model in MODELS.items() if model.settings.get("of") == 
 UNPRICED = {name: model for name, model in MODELS.items() if name not in PRICES}
 
 
-def world(models: dict[str, Model], schema: dict[str, Any], **options: Any) -> World:  # noqa: ANN401 - World's own
-    """Make a world with the attributes of the models."""
+@functools.cache
+def compiled(codec: str) -> World:
+    """Make a world with the attributes of the models; compiled once."""
+    models, schema = SCHEMAS[codec]
     attributes = {name: model.settings for name, model in models.items()}
-    return World(attributes, {1: schema}, **options)
+    return World(attributes, {1: schema})
 
 
 def partition(event: Event) -> int:
@@ -54,12 +58,13 @@ SCHEMAS = {
 
 
 @pytest.mark.parametrize("codec", SCHEMAS)
+@examples(40)
 @given(data=st.data())
 def test_profiles_do_not_depend_on_splits_order_or_repetition(
     codec: str, data: st.DataObject
 ) -> None:
     """Any split, order and repetition of the same events gives the same profiles."""
-    models, schema = SCHEMAS[codec]
+    models, _ = SCHEMAS[codec]
     events = data.draw(purchases.events())
     orders = st.permutations(events)
     repeated = st.lists(st.sampled_from(events), max_size=6) if events else st.just([])
@@ -67,9 +72,44 @@ def test_profiles_do_not_depend_on_splits_order_or_repetition(
     for _ in range(2):
         stream = data.draw(orders) + data.draw(repeated)
         stream = data.draw(st.permutations(stream))
-        made = world(models, schema)
-        assert made.avro_codec.fast is (codec == "fast")
+        made = compiled(codec).forget()
+        assert made.events_codec.fast is (codec == "fast")
         play(made, stream, data.draw(purchases.splits(len(stream))))
         check(made, models, stream)
         contents.append(made.content())
     assert contents[0] == contents[1]
+
+
+def test_of_one_id_with_two_payloads_the_first_in_partition_order_wins() -> None:
+    """Two different events with one id count as the first of them, in any split."""
+    models, _ = SCHEMAS["fast"]
+    first = {**EVENT, "amount": 1, "store": "A"}
+    second = {**EVENT, "amount": 2, "store": "B"}
+    for batches in ([slice(0, 2)], [slice(0, 1), slice(1, 2)]):
+        made = compiled("fast").forget()
+        play(made, [first, second], batches)
+        check(made, models, [first])
+
+
+def test_beyond_the_horizon_a_repeat_counts_again() -> None:
+    """A repeat more than the horizon behind its first is another event."""
+    made = compiled("fast").forget()
+    day = int(DAY * 1000)
+    for timestamp, counted in ((0, 1), (day, 1), (day + day // 8, 2), (2 * day, 2)):
+        made.feed([made.record(EVENT, timestamp=timestamp)])
+        assert made.profiles()["ann"]["events"]["total"] == counted
+
+
+EVENT: Event = {
+    "event_id": "e",
+    "visitor_id": "ann",
+    "occurred_at": purchases.EPOCH,
+    "kind": "SALE",
+    "store": "",
+    "note": None,
+    "amount": None,
+    "ratio": None,
+    "flag": None,
+    "day": None,
+    "items": [],
+}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import fastavro
 import numpy as np
@@ -49,45 +49,52 @@ class Record:
     offset: int | None = None
 
 
-@dataclass(slots=True)
 class World:
     """One service's aggregation: feed it batches, look at its profiles."""
 
-    attributes: Mapping[str, Mapping[str, Any]]
-    schemas: Mapping[int, dict[str, Any]]
-    deduplicate: float = DAY
-    fields: Mapping[str, str] = field(default_factory=dict)
-    largest_record: int = 1_000_000
-    generation: int = 0
-    partitions: dict[int, OpenPartition] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        attributes: Mapping[str, Mapping[str, Any]],
+        schemas: Mapping[int, dict[str, Any]],
+        *,
+        fields: Mapping[str, str] | None = None,
+        deduplicate: float = DAY,
+        largest_record: int = 1_000_000,
+    ) -> None:
         settings = Settings.model_validate(
             {
-                "purchases": {"topic": "purchases", "fields": dict(self.fields)},
+                "purchases": {"topic": "purchases", "fields": dict(fields or {})},
                 "target": {"client": "acme"},
-                "attributes": {k: dict(v) for k, v in self.attributes.items()},
+                "attributes": {k: dict(v) for k, v in attributes.items()},
             }
         )
         with tempfile.TemporaryDirectory() as folder:
-            for schema_id, schema in self.schemas.items():
-                Path(folder, f"{schema_id}.avsc").write_text(json.dumps(schema))
+            for schema_id, schema in schemas.items():
+                text = json.dumps(schema)
+                Path(folder, f"{schema_id}.avsc").write_text(text, encoding="utf-8")
             source = SchemaFolder(Path(folder))
             for schema_id in source.ids():
                 source.codec(schema_id)
-            self.avro_codec = source.newest()[1]
-        self.plan = compile_plan(settings, self.avro_codec.sample_frame())
+            self.events_codec = source.newest()[1]
+        self.plan = compile_plan(settings, self.events_codec.sample_frame())
         self.codec = ProfileCodec(ProfileSchema.of(self.plan))
         self.renderer = RowRenderer(self.plan.attributes, self.codec)
         self.work = BatchWork(
             self.plan,
             Decoder(source, Mapper(self.plan)),
             self.codec,
-            generation=self.generation,
-            largest_record=self.largest_record,
+            generation=0,
+            largest_record=largest_record,
         )
+        self.deduplicate = deduplicate
+        self._parsed = {k: fastavro.parse_schema(v) for k, v in schemas.items()}
+        self.forget()
+
+    def forget(self) -> Self:
+        """Begin anew, with no partitions; what was compiled stays."""
+        self.partitions: dict[int, OpenPartition] = {}
         self._next: dict[int, int] = {}
-        self._parsed = {k: fastavro.parse_schema(v) for k, v in self.schemas.items()}
+        return self
 
     def encode(self, event: Mapping[str, Any], schema_id: int = 1) -> bytes:
         """Write an event as a producer would."""
@@ -106,7 +113,7 @@ class World:
     def open(self, number: int, store: PartitionStore | MemoryStore) -> None:
         """Take a partition with its store, as after a restore."""
         seen = None
-        position = store.position or Position("topic", 0, 0, self.generation)
+        position = store.position or Position("topic", 0, 0, 0)
         if self.deduplicate:
             seen = SeenIds(bucket_width(self.deduplicate), store.runs_of)
             for bucket in store.buckets():

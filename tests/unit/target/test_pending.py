@@ -313,7 +313,22 @@ class Delivery(RuleBasedStateMachine):
         for partition, span in sealed.spans.items():
             inside = sealed.keys.filter(pl.col("partition") == partition)["offset"]
             assert span.holds(inside.to_numpy()).all()
+            beside = np.array(sorted(self._live(partition) - {*inside}), np.int64)
+            assert not span.holds(beside).any(), "another batch's row is left alone"
         self.flights[sealed.number] = Flight(offsets)
+
+    def _live(self, partition: int) -> set[int]:
+        """Return the offsets of a partition's rows that are still to be accepted."""
+        newest = {v: o for o, v in self.logs[partition].records if v is not None}
+        live = {o for v, o in newest.items() if self.accepted.get(v, -1) < o}
+        for flight in self.flights.values():
+            if not flight.accepted:
+                live |= {
+                    o
+                    for v, o in flight.offsets.items()
+                    if v.startswith(f"{partition}-")
+                }
+        return live
 
     def _draw(self, data: st.DataObject, *, accepted: bool) -> int:
         return data.draw(

@@ -1,0 +1,105 @@
+"""Runs the service in this process on a new application, and watches its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from bench.meter import Meter
+from consumer.clock import SystemClock
+from consumer.kafka.clients import wait_for_broker
+from consumer.kafka.topics import TopicAdmin
+from consumer.service import Service
+from consumer.telemetry.logging import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from prometheus_client import Counter, Gauge
+
+    from bench.job import Run
+    from consumer.config import Settings
+    from consumer.service import Stage
+
+LOOK_SECONDS: Final = 0.01
+
+Details = dict[str, float]
+
+
+def run_service(
+    run: Run,
+    *,
+    stages: tuple[Stage, ...],
+    until: Callable[[Service], Awaitable[Details]] | None = None,
+) -> None:
+    """Run until all records are committed, and then `until`; report.
+
+    Creates the application's topics first. `until` gives what the report has beside.
+    """
+    settings = run.settings()
+    configure_logging(settings.log)
+    create_topics(settings)
+    meter = Meter()
+    service = Service(settings, SystemClock(), stages=stages)
+
+    def done() -> int:
+        return int(total(service.metrics.records))
+
+    detail = uvloop.run(
+        served(service, meter, done, run.records, until or _nothing_more)
+    )
+    meter.measured(detail, seconds_by_step(service)).report()
+
+
+def create_topics(settings: Settings) -> None:
+    """Create the topics of a new application."""
+    asyncio.run(wait_for_broker(settings, SystemClock()))
+    admin = TopicAdmin(settings)
+    specs, _ = admin.plan()
+    admin.create(specs)
+
+
+async def served(
+    service: Service,
+    meter: Meter,
+    done: Callable[[], int],
+    enough: int,
+    until: Callable[[Service], Awaitable[Details]],
+) -> Details:
+    """Run the service until `done` is `enough` and `until` has returned; drain it."""
+    running = asyncio.ensure_future(service.run())
+    while done() < enough:
+        await asyncio.sleep(LOOK_SECONDS)
+        meter.at(done())
+        if running.done():
+            break
+    detail = {} if running.done() else await until(service)
+    service.stop()
+    await running
+    return detail
+
+
+async def _nothing_more(_: Service) -> Details:
+    return {}
+
+
+def total(metric: Counter | Gauge, suffix: str = "_total") -> float:
+    """Add up a metric over its labels."""
+    return sum(
+        sample.value
+        for family in metric.collect()
+        for sample in family.samples
+        if sample.name.endswith(suffix)
+    )
+
+
+def seconds_by_step(service: Service) -> dict[str, float]:
+    """Give the seconds of wall time that each step of the stages took."""
+    return {
+        f"{sample.labels['stage']} {sample.labels['step']}": round(sample.value, 3)
+        for family in service.metrics.step_seconds.collect()
+        for sample in family.samples
+        if sample.value
+    }

@@ -1,0 +1,407 @@
+"""A batch of records to what one transaction writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.errors import PartitionHalt
+from consumer.frames import Outcome
+from tests.property.budget import examples
+from tests.property.world import Record, World
+
+SCHEMA: dict[str, Any] = {
+    "type": "record",
+    "name": "Purchase",
+    "fields": [
+        {"name": "event_id", "type": "string"},
+        {"name": "visitor_id", "type": ["null", "string"]},
+        {
+            "name": "occurred_at",
+            "type": {"type": "long", "logicalType": "timestamp-millis"},
+        },
+        {"name": "sku", "type": "string"},
+        {"name": "quantity", "type": "int"},
+        {"name": "amount", "type": "long"},
+    ],
+}
+OTHER = {**SCHEMA, "fields": [*reversed(SCHEMA["fields"])]}
+LACKING = {**SCHEMA, "fields": SCHEMA["fields"][:4]}
+ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "orders": {"aggregate": "count"},
+    "revenue": {"aggregate": "sum", "of": "amount"},
+    "skus": {"aggregate": "top", "of": "sku", "by": "quantity", "max_keys": 2},
+}
+
+
+def event(number: int = 0, visitor: str | None = "ann", **changes: Any) -> Any:  # noqa: ANN401 - an Avro record
+    """Make an event."""
+    return {
+        "event_id": f"e{number}",
+        "visitor_id": visitor,
+        "occurred_at": 0,
+        "sku": "a",
+        "quantity": 1,
+        "amount": 5,
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module", name="compiled")
+def _compiled() -> World:
+    schemas = {1: SCHEMA, 2: OTHER, 3: LACKING}
+    made = World(ATTRIBUTES, {**schemas, 9: SCHEMA})
+    return made
+
+
+@pytest.fixture(name="world")
+def _world(compiled: World) -> World:
+    return compiled.forget()
+
+
+def outcomes(prepared: Any) -> list[str]:  # noqa: ANN401 - a Prepared
+    """Give the words for what each record became."""
+    return [Outcome(one).label for one in prepared.verdicts.outcomes.tolist()]
+
+
+def reasons(prepared: Any) -> dict[int, str]:  # noqa: ANN401 - a Prepared
+    """Give each dead letter's reason by row."""
+    return {one.row: one.reason for one in prepared.verdicts.dead_letters}
+
+
+POISON: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "empty"),
+    "no magic byte": (b"\x01\0\0\0\x01abc", "bad_magic"),
+    "half a framing": (b"\0\0\0", "undecodable"),
+    "unknown schema": (b"\0\0\0\0\x63abc", "unknown_schema"),
+    "negative schema": (b"\0\xff\xff\xff\xffabc", "unknown_schema"),
+    "nothing framed": (b"\0\0\0\0\x01", "undecodable"),
+}
+
+
+@pytest.mark.parametrize("kind", POISON)
+def test_poison_costs_only_its_own_record(world: World, kind: str) -> None:
+    """A record that is no event is a dead letter with its reason; the rest is folded."""
+    value, reason = POISON[kind]
+    good = [world.record(event(number)) for number in range(3)]
+    prepared = world.feed([good[0], Record(b"ann", value), *good[1:]])
+    assert outcomes(prepared) == ["folded", "dead_lettered", "folded", "folded"]
+    assert reasons(prepared) == {1: reason}
+    assert world.profiles()["ann"]["orders"]["total"] == 3
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no visitor": ({"visitor": None}, "missing_visitor"),
+    "empty visitor": ({"visitor": ""}, "missing_visitor"),
+    "plus": ({"visitor": "a+b"}, "invalid_visitor"),
+    "slash": ({"visitor": "a/b"}, "invalid_visitor"),
+    "too long": ({"visitor": "ü" * 257}, "invalid_visitor"),
+    "empty id": ({"event_id": ""}, "missing_event_id"),
+    "huge amount": ({"amount": 10**13 + 1}, "out_of_range"),
+    "huge loss": ({"amount": -(10**13) - 1}, "out_of_range"),
+    "least long": ({"amount": -(2**63)}, "out_of_range"),
+    "year 10000": ({"occurred_at": 253_402_300_800_000}, "out_of_range"),
+    "year 0": ({"occurred_at": -62_135_596_800_001}, "out_of_range"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_events_that_cannot_be_counted_are_dead_letters(
+    world: World, kind: str
+) -> None:
+    """An event without an identity, or beyond what can be added, is refused alone."""
+    changes, reason = REFUSED[kind]
+    good, bad = event(1), event(2, **changes)
+    prepared = world.feed([world.record(bad), world.record(good)])
+    assert reasons(prepared) == {0: reason}
+    assert world.profiles()["ann"]["orders"]["total"] == 1
+
+
+@pytest.mark.parametrize("millis", [2**62, -(2**62), 2**63 - 1, -(2**63)])
+def test_times_that_overflow_stop_nothing(world: World, millis: int) -> None:
+    """A time that no calendar holds costs its own record, not the process."""
+    bad = world.record(event(1, occurred_at=millis))
+    prepared = world.feed([world.record(event(2)), bad, world.record(event(3))])
+    assert outcomes(prepared) == ["folded", "dead_lettered", "folded"]
+
+
+def test_a_number_at_the_limit_is_counted(world: World) -> None:
+    """Ten to the power of thirteen is within range."""
+    world.feed([world.record(event(1, amount=10**13))])
+    assert world.profiles()["ann"]["revenue"]["total"] == 10**13
+
+
+def test_tombstones_are_filtered(world: World) -> None:
+    """A batch of tombstones moves the position and writes no profile."""
+    prepared = world.feed([Record(b"ann", None), Record(b"bob", None)])
+    assert outcomes(prepared) == ["filtered", "filtered"]
+    assert prepared.outputs[0].profiles == []
+    assert world.partitions[0].position.next_offset == 2
+    assert prepared.oldest_event_time is None
+
+
+def test_a_batch_of_poison_moves_the_position(world: World) -> None:
+    """Where nothing can be folded the records are still read."""
+    prepared = world.feed([Record(b"ann", b"x"), Record(b"bob", b"")])
+    assert outcomes(prepared) == ["dead_lettered", "dead_lettered"]
+    assert world.partitions[0].position.next_offset == 2
+
+
+def test_a_batch_of_repeats_changes_no_profile(world: World) -> None:
+    """Where all events are repeats no profile gets a new version."""
+    batch = [world.record(event(1)), world.record(event(2))]
+    world.feed(batch)
+    before = world.values()
+    prepared = world.feed(batch)
+    assert outcomes(prepared) == ["duplicate", "duplicate"]
+    assert world.values() == before
+    assert prepared.outputs[0].profiles == []
+
+
+def test_an_empty_batch_writes_nothing(world: World) -> None:
+    """No records, no outputs, no halts."""
+    prepared = world.feed([])
+    assert (len(prepared.records), prepared.outputs, prepared.halts) == (0, {}, {})
+
+
+def test_a_record_key_that_is_not_the_visitor_leaves_its_partition_out(
+    world: World,
+) -> None:
+    """The partition's records are as if unread, the halt names the first's offset."""
+    batch = [
+        world.record(event(1), partition=0),
+        world.record(event(2, "bob"), partition=1),
+        Record(b"eve", world.encode(event(3)), 0),
+        Record(None, world.encode(event(4)), 0),
+    ]
+    prepared = world.feed(batch)
+    assert prepared.records.partitions.tolist() == [1]
+    assert prepared.halts.keys() == {0}
+    assert prepared.halts[0].reason == "key_is_not_visitor"
+    assert "partition 0, offset 1" in str(prepared.halts[0])
+    assert world.profiles().keys() == {"bob"}
+    assert world.partitions[0].position.next_offset == 0
+
+
+def test_where_every_partition_has_foreign_keys_nothing_is_left(world: World) -> None:
+    """A batch of mismatches halts all its partitions and writes nothing."""
+    batch = [Record(b"eve", world.encode(event(n)), n) for n in range(2)]
+    prepared = world.feed(batch)
+    assert (len(prepared.records), prepared.outputs) == (0, {})
+    assert prepared.halts.keys() == {0, 1}
+
+
+def test_a_key_is_not_compared_where_there_is_no_event(world: World) -> None:
+    """Poison and refused events do not halt a partition by their key."""
+    batch = [
+        Record(b"eve", b"poison"),
+        Record(b"eve", world.encode(event(1, "a+b"))),
+        Record(b"eve", None),
+        world.record(event(2)),
+    ]
+    prepared = world.feed(batch)
+    assert not prepared.halts
+    assert outcomes(prepared) == [
+        "dead_lettered",
+        "dead_lettered",
+        "filtered",
+        "folded",
+    ]
+
+
+def test_several_schemas_in_one_batch_keep_partition_order(world: World) -> None:
+    """Events of two schemas are deduplicated in the order of their records."""
+    batch = [
+        Record(b"ann", world.encode(event(1, amount=1), 2)),
+        Record(b"ann", world.encode(event(1, amount=2), 1)),
+        Record(b"ann", world.encode(event(2, amount=4), 1)),
+        Record(b"ann", world.encode(event(2, amount=8), 2)),
+    ]
+    prepared = world.feed(batch)
+    assert outcomes(prepared) == ["folded", "duplicate", "folded", "duplicate"]
+    assert world.profiles()["ann"]["revenue"]["total"] == 5
+
+
+def test_a_schema_without_a_needed_field_is_named(world: World) -> None:
+    """Records of a schema that lacks a field are dead letters that name it."""
+    old = {k: v for k, v in event(1).items() if k not in {"quantity", "amount"}}
+    prepared = world.feed([Record(b"ann", world.encode(old, 3))])
+    (letter,) = prepared.verdicts.dead_letters
+    assert (letter.reason, letter.schema_id) == ("schema_lacks_field", 3)
+    assert letter.sentence == "Schema 3 has no amount, quantity."
+
+
+def test_one_visitor_in_two_partitions_has_two_profiles(world: World) -> None:
+    """Each partition's store has the profile of its own events."""
+    batch = [world.record(event(n), partition=n % 2) for n in range(3)]
+    prepared = world.feed(batch)
+    assert {n: len(o.profiles) for n, o in prepared.outputs.items()} == {0: 1, 1: 1}
+    found = world.codec.decode(world.values()).to_pylist()
+    assert [one["source_partition"] for one in found] == [0, 1]
+    assert [one["orders"]["total"] for one in found] == [2, 1]
+
+
+def test_replayed_offsets_are_duplicates(world: World) -> None:
+    """What a profile has folded is skipped, even where its ids are not known."""
+    batch = [world.record(event(n)) for n in range(3)]
+    world.feed(batch)
+    partition = world.partitions[0]
+    assert partition.seen is not None
+    partition.seen.forget(10**9)
+    replay = [
+        Record(one.key, one.value, offset=offset) for offset, one in enumerate(batch)
+    ]
+    fresh = world.record(event(7))
+    prepared = world.feed([*replay[1:], Record(fresh.key, fresh.value, offset=3)])
+    assert outcomes(prepared) == ["duplicate", "duplicate", "folded"]
+    assert world.profiles()["ann"]["orders"]["total"] == 4
+    assert world.profiles()["ann"]["source_offset"] == 3
+
+
+def test_without_deduplication_repeats_count() -> None:
+    """`deduplicate = 0` folds every record and keeps no ids."""
+    world = World({"orders": {"aggregate": "count"}}, {1: SCHEMA}, deduplicate=0)
+    record = world.record(event(1))
+    prepared = world.feed([record, record])
+    world.feed([record])
+    assert outcomes(prepared) == ["folded", "folded"]
+    assert world.profiles()["ann"]["orders"]["total"] == 3
+    assert [key for key, _ in prepared.outputs[0].state] == [b"position"]
+
+
+def test_a_configuration_of_plain_counts_counts_each_event() -> None:
+    """Constants are evaluated on every event, also where some are refused."""
+    world = World({"orders": {"aggregate": "count"}}, {1: SCHEMA})
+    events = [event(1), event(2, None), event(1), event(3, "bob"), event(4)]
+    prepared = world.feed([world.record(one) for one in events])
+    assert outcomes(prepared).count("folded") == 3
+    found = {k: v["orders"]["total"] for k, v in world.profiles().items()}
+    assert found == {"ann": 2, "bob": 1}
+
+
+def test_a_profile_too_large_keeps_what_is_stored() -> None:
+    """New events of a visitor whose record would be too large are dead letters."""
+    attributes = {"skus": {"aggregate": "distinct", "of": "sku"}}
+    world = World(attributes, {1: SCHEMA}, largest_record=200)
+    world.feed([world.record(event(1, sku="s" * 50))])
+    stored = world.values()
+    big, small = event(2, sku="t" * 200), event(3, "bob", sku="u")
+    prepared = world.feed([world.record(big), world.record(small)])
+    assert reasons(prepared) == {0: "profile_too_large"}
+    assert stored[0] in world.values()
+    again = world.feed([world.record({**big, "sku": "v"})])
+    assert outcomes(again) == ["folded"]
+
+
+def test_an_expression_that_fails_costs_only_its_own_record() -> None:
+    """A cast that fails on one event makes that event a dead letter."""
+    attributes = {"sum": {"aggregate": "sum", "of": "CAST(sku AS BIGINT)"}}
+    world = World(attributes, {1: SCHEMA})
+    skus = ["1", "2", "x", "4", "y"]
+    batch = [world.record(event(n, sku=sku)) for n, sku in enumerate(skus)]
+    prepared = world.feed(batch)
+    assert reasons(prepared) == {2: "expression_failed", 4: "expression_failed"}
+    assert world.profiles()["ann"]["sum"]["total"] == 7
+
+
+def test_a_total_that_fits_no_long_halts() -> None:
+    """A sum never wraps around: the partition halts and nothing is written."""
+    world = World({"sum": {"aggregate": "sum", "of": "amount"}}, {1: SCHEMA})
+    world.feed([world.record(event(0, amount=10**13))])
+    store = world.partitions[0].store
+    ((key, value),) = store.items()
+    batch = world.codec.decode([value])
+    state = [{"total": 2**63 - 10, "weight": 1}]
+    place = batch.schema.get_field_index("sum")
+    import pyarrow as pa
+
+    full = batch.set_column(place, "sum", pa.array(state, batch.schema.types[place]))
+    from consumer.profiles.store import Changes
+
+    store.commit(Changes(profiles=[(key, world.codec.encode(full)[0])]))
+    with pytest.raises(PartitionHalt) as caught:
+        world.feed([world.record(event(1, amount=10))])
+    assert caught.value.reason == "overflow"
+    world.feed([world.record(event(2, amount=9))])
+    assert world.profiles()["ann"]["sum"]["total"] == 2**63 - 1
+
+
+STREAMS = st.lists(
+    st.tuples(
+        st.sampled_from(["ann", "bob"]),
+        st.sampled_from("abcd"),
+        st.integers(-2, 2),
+        st.integers(0, 12),
+    ),
+    max_size=16,
+)
+
+
+def sequential(stream: list[tuple[str, str, int, int]]) -> list[str]:
+    """Say what each event becomes, one after the other, with two keys a visitor."""
+    seen: set[int] = set()
+    held: dict[str, dict[str, int]] = {"ann": {}, "bob": {}}
+    words = []
+    for visitor, sku, quantity, number in stream:
+        if number in seen:
+            words.append("duplicate")
+            continue
+        grown = dict(held[visitor])
+        grown[sku] = grown.get(sku, 0) + quantity
+        if not grown[sku]:
+            del grown[sku]
+        if len(grown) > 2:
+            words.append("dead_lettered")
+            continue
+        held[visitor] = grown
+        seen.add(number)
+        words.append("folded")
+    return words
+
+
+@examples(60)
+@given(stream=STREAMS, cuts=st.lists(st.integers(0, 16), max_size=3))
+def test_max_keys_refuses_what_a_walk_would_in_any_split(
+    compiled: World, stream: list[tuple[str, str, int, int]], cuts: list[int]
+) -> None:
+    """The events refused for too many keys do not depend on the batches."""
+    world = compiled.forget()
+    batch = [
+        world.record(event(number, visitor, sku=sku, quantity=quantity))
+        for visitor, sku, quantity, number in stream
+    ]
+    found = []
+    bounds = [0, *sorted(min(cut, len(batch)) for cut in cuts), len(batch)]
+    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        prepared = world.feed(batch[start:end])
+        found += outcomes(prepared)
+        assert set(reasons(prepared).values()) <= {"too_many_keys"}
+    assert found == sequential(stream)
+
+
+@examples(40)
+@given(data=st.data())
+def test_every_record_ends_as_exactly_one_outcome(
+    compiled: World, data: st.DataObject
+) -> None:
+    """Outcomes add up to the records, and each dead letter has one reason."""
+    world = compiled.forget()
+    good = [
+        world.record(event(number, visitor), partition=number % 2)
+        for number, visitor in enumerate(["ann", "bob", None, "a/b", "ann", "eve"])
+    ]
+    bad = [Record(b"k", value) for value, _ in POISON.values()]
+    pool = [*good, *bad, Record(b"ann", None)]
+    for _ in range(2):
+        batch = data.draw(st.lists(st.sampled_from(pool), max_size=12))
+        prepared = world.feed(batch)
+        counts = prepared.verdicts.counts()
+        assert sum(counts.values()) == len(batch)
+        letters = [one.row for one in prepared.verdicts.dead_letters]
+        assert len(letters) == len(set(letters)) == counts[Outcome.DEAD_LETTERED]
+        assert all(
+            prepared.verdicts.outcomes[row] == Outcome.DEAD_LETTERED for row in letters
+        )
