@@ -12,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help demo test check bench format lock setup \
+.PHONY: help demo test check bench bench-quick format lock setup \
 	check-format check-lint check-types check-imports check-locks
 
 help: ## say what there is
@@ -43,6 +43,9 @@ check-locks: $(READY)
 
 bench: $(READY) ## measure (ARGS="--help")
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(READY) ## measure the floor and the service, in under two minutes
+	@$(BIN)/python -m bench --quick $(ARGS)
 
 format: $(READY) ## format and mend what can be mended
 	@$(BIN)/ruff format .

@@ -1,9 +1,9 @@
 """What a measured process reports of itself: events, wall time, CPU time, memory.
 
-The clock runs from the first progress that is seen (so start, imports, joining the
-group and restoring do not count) until `ENOUGH` of the events are done (so waiting for
-more at the end of a topic does not count either). CPU time is that of all threads,
-from the same first progress to the very end, closing included.
+The clock runs from when the first record is about to be taken (so start, imports,
+joining the group and restoring do not count) until `ENOUGH` of the events are done (so
+waiting for more at the end of a topic does not count either). CPU time is that of all
+threads, from the same beginning to the very end, closing included.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 ENOUGH: Final = 0.95
+HALF: Final = 0.5
 MILLION: Final = 1_000_000
 MARK: Final = "bench-measured: "
 
@@ -62,13 +63,19 @@ class Meter:
     """Takes the course of a run: call `at` with what is done whenever it grew."""
 
     def __init__(self) -> None:
-        """Begin; nothing is done."""
+        """Wait for `begin`."""
         self._samples: list[Sample] = []
+
+    def begin(self) -> None:
+        """Start the clock: the first record is about to be taken."""
+        if not self._samples:
+            self._samples.append(_sample(0))
 
     def at(self, done: int) -> None:
         """Note what is done by now; what does not exceed the last note is skipped."""
-        if done > (self._samples[-1].done if self._samples else 0):
-            self._samples.append(Sample(done, time.monotonic(), cpu_seconds()))
+        self.begin()
+        if done > self._samples[-1].done:
+            self._samples.append(_sample(done))
 
     def measured(
         self,
@@ -76,28 +83,43 @@ class Meter:
         steps: dict[str, float] | None = None,
     ) -> Measured:
         """End the run, now that everything is done and closed."""
-        events, wall = window(self._samples)
         first, last = self._samples[0], self._samples[-1]
-        # A thing done in one go is measured whole by its caller, not by its course.
+        if not last.done:
+            message = "nothing was done"
+            raise ValueError(message)
         used = cpu_seconds() - first.cpu
+        events, wall, _ = part(self._samples, 0.0)
         return Measured(
             events,
             wall,
-            used / max(1, last.done - first.done) * MILLION,
+            used / last.done * MILLION,
             peak_rss_mb(),
-            detail or {},
+            {**second_half(self._samples), **(detail or {})},
             steps or {},
         )
 
 
-def window(samples: list[Sample]) -> tuple[int, float]:
-    """Give the events and seconds from the first sample until enough is done."""
-    if len(samples) < 2:  # noqa: PLR2004 - a course has a beginning and an end
-        message = "nothing was seen in between: run with more --events"
-        raise ValueError(message)
-    first, total = samples[0], samples[-1].done
-    last = next(one for one in samples[1:] if one.done >= total * ENOUGH)
-    return last.done - first.done, last.wall - first.wall
+def _sample(done: int) -> Sample:
+    return Sample(done, time.monotonic(), cpu_seconds())
+
+
+def part(samples: list[Sample], begin: float) -> tuple[int, float, float]:
+    """Give events, wall and CPU seconds from a share of the events until `ENOUGH`."""
+    total = samples[-1].done
+    first = next(one for one in samples if one.done >= total * begin)
+    last = next(one for one in samples if one.done >= total * ENOUGH)
+    return last.done - first.done, last.wall - first.wall, last.cpu - first.cpu
+
+
+def second_half(samples: list[Sample]) -> dict[str, float]:
+    """Give the rate and cost when warm: state filled, compilers done."""
+    events, wall, cpu = part(samples, HALF)
+    if not events:
+        return {}
+    return {
+        "second_half_events_per_s": events / wall,
+        "second_half_cpu_s_per_million": cpu / events * MILLION,
+    }
 
 
 def cpu_seconds() -> float:

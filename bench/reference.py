@@ -47,7 +47,7 @@ PRODUCER: Final = {
     "compression.type": "lz4",
     "queue.buffering.max.messages": 500_000,
     "delivery.report.only.error": True,
-    "log_level": 3,
+    "log_level": 0,
 }
 
 
@@ -70,7 +70,9 @@ class Reference:
     def __init__(self, kafka: EmbeddedKafka, folder: Path) -> None:
         """Use a broker that runs; `folder` is the bench's cache."""
         self._folder = folder
-        self._admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        self._admin = AdminClient(
+            {"bootstrap.servers": kafka.bootstrap, "log_level": 0}
+        )
         self._numbers = itertools.count(1)
         self._names = f"run-{int(time.time())}"
         self.bootstrap = kafka.bootstrap

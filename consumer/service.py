@@ -26,7 +26,7 @@ from consumer.events.schemas import SchemaFolder
 from consumer.kafka.changelog import Changelog
 from consumer.kafka.clients import librdkafka_version, wait_for_broker
 from consumer.kafka.input import InputConsumer
-from consumer.kafka.topics import MAX_RECORD_BYTES, TopicAdmin
+from consumer.kafka.topics import Cluster, TopicAdmin
 from consumer.plan.compile import Plan, compile_plan
 from consumer.profiles.directory import StateDirectory
 from consumer.profiles.record import ProfileCodec, ProfileSchema
@@ -131,7 +131,7 @@ class Service:
         if await self._unless_stopped(wait_for_broker(settings, self._clock)):
             return
         codec = ProfileCodec(ProfileSchema.of(plan))
-        topic_ids, generation = await asyncio.to_thread(self._agree, plan, codec)
+        cluster, generation = await asyncio.to_thread(self._agree, plan, codec)
         runners: list[asyncio.Future[None]] = []
         aggregate = upload = None
         if directory is not None:
@@ -140,7 +140,7 @@ class Service:
                 schemas,
                 codec,
                 directory,
-                topic_ids=topic_ids,
+                cluster=cluster,
                 generation=generation,
             )
             runners.append(_in_thread("aggregate", aggregate.run))
@@ -187,7 +187,7 @@ class Service:
                 "Nothing is lost: what was not committed is done again at the start.",
             )
 
-    def _agree(self, plan: Plan, codec: ProfileCodec) -> tuple[dict[str, str], int]:
+    def _agree(self, plan: Plan, codec: ProfileCodec) -> tuple[Cluster, int]:
         """Check the topics and settle on a generation; blocks."""
         settings = self._settings
         admin = TopicAdmin(settings)
@@ -197,10 +197,10 @@ class Service:
                 difference.what, topic=difference.topic, remedy=difference.remedy
             )
         topics = settings.topics
-        names = [topics.purchases, topics.profiles, topics.state]
-        states = admin.states(names)
+        names = [topics.purchases, topics.profiles, topics.state, topics.dead_letters]
+        cluster = Cluster.of(admin.states(names))
         generation = agree(settings, plan, codec, lambda: not self._stop.is_set())
-        return {name: states[name].topic_id for name in names}, generation
+        return cluster, generation
 
     def _aggregate(  # noqa: PLR0913 - the parts it joins
         self,
@@ -209,7 +209,7 @@ class Service:
         codec: ProfileCodec,
         directory: StateDirectory,
         *,
-        topic_ids: dict[str, str],
+        cluster: Cluster,
         generation: int,
     ) -> AggregateStage:
         settings = self._settings
@@ -219,7 +219,7 @@ class Service:
             directory,
             source,
             Changelog(settings),
-            topic_ids=topic_ids,
+            topic_ids=cluster.topic_ids,
             metrics=self.metrics,
             generation=generation,
         )
@@ -228,7 +228,8 @@ class Service:
             Decoder(schemas, Mapper(plan)),
             codec,
             generation=generation,
-            largest_record=MAX_RECORD_BYTES - RECORD_OVERHEAD,
+            largest_record=cluster.largest_records[settings.topics.profiles]
+            - RECORD_OVERHEAD,
         )
         health = self.health.component("aggregate", stalled_after=STALLED_AFTER_SECONDS)
         return AggregateStage(
@@ -237,7 +238,7 @@ class Service:
             source,
             partitions,
             work,
-            topic_ids=topic_ids,
+            cluster=cluster,
             metrics=self.metrics,
             health=health,
         )

@@ -24,6 +24,7 @@ def main(run: Run) -> None:
     consumer = Consumer(options(settings, run.application))
     consumer.assign([TopicPartition(run.topic, n, 0) for n in range(PARTITIONS)])
     done = 0
+    meter.begin()
     while done < run.records:
         found = consumer.consume(settings.aggregate.max_batch, WAIT_SECONDS)
         done += len(found)

@@ -48,7 +48,7 @@ def run_service(
         return int(total(service.metrics.records))
 
     detail = uvloop.run(
-        served(service, meter, done, run.records, until or _nothing_more)
+        served(service, meter, done, lambda: done() >= run.records, until)
     )
     meter.measured(detail, seconds_by_step(service)).report()
 
@@ -65,24 +65,33 @@ async def served(
     service: Service,
     meter: Meter,
     done: Callable[[], int],
-    enough: int,
-    until: Callable[[Service], Awaitable[Details]],
+    finished: Callable[[], bool],
+    until: Callable[[Service], Awaitable[Details]] | None = None,
+    *,
+    begun: Callable[[], bool] | None = None,
 ) -> Details:
-    """Run the service until `done` is `enough` and `until` has returned; drain it."""
+    """Run the service until it has `finished` and `until` has returned; drain it.
+
+    The clock starts when `begun`, or else when the first partition flows.
+    """
     running = asyncio.ensure_future(service.run())
-    while done() < enough:
+    while not (running.done() or finished()):
         await asyncio.sleep(LOOK_SECONDS)
+        if begun() if begun else flowing(service):
+            meter.at(done())
+    detail: Details = {}
+    if not running.done():
         meter.at(done())
-        if running.done():
-            break
-    detail = {} if running.done() else await until(service)
+        if until is not None:
+            detail = await until(service)
     service.stop()
     await running
     return detail
 
 
-async def _nothing_more(_: Service) -> Details:
-    return {}
+def flowing(service: Service) -> int:
+    """Count the partitions that have been restored, so that records are taken."""
+    return sum(len(family.samples) for family in service.metrics.lag_records.collect())
 
 
 def total(metric: Counter | Gauge, suffix: str = "_total") -> float:

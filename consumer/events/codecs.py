@@ -17,7 +17,7 @@ import io
 import json
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import fastavro
 import numpy as np
@@ -38,9 +38,12 @@ FRAME = 5
 SENTINEL_SIZE = 24
 PADDING = bytes(64)
 SAMPLE = 16
-# Below so many records a batch is no longer halved in search of the bad one: each is
-# tried alone, so that what becomes of a record never depends on its neighbours.
+# Below so many records a batch is no longer halved in search of the bad one. What the
+# safe codec then refuses is tried alone on the fast one, so that what becomes of a
+# record never depends on its neighbours.
 SMALLEST_FAST = 8
+# What fastavro raises for JSON that is no schema, besides its own error.
+MALFORMED = (ValueError, KeyError, TypeError)
 
 
 def _draw_sentinel() -> bytes:
@@ -80,6 +83,9 @@ class Decoded:
     refusals: list[Refusal] = field(default_factory=list)
 
 
+Part: TypeAlias = "tuple[NDArray[np.int64], pa.RecordBatch]"
+
+
 class Codec:
     """Decodes the records of one writer schema."""
 
@@ -92,7 +98,7 @@ class Codec:
             fastavro.parse_schema(json.loads(text))
             widened = readable(json.loads(text))
             parsed = fastavro.parse_schema(widened)
-        except (ValueError, KeyError, fastavro.schema.SchemaParseException) as error:
+        except (*MALFORMED, fastavro.schema.SchemaParseException) as error:
             raise SchemaError(
                 f"The schema is not valid Avro: {error}.", "Mend the schema file."
             ) from error
@@ -121,26 +127,38 @@ class Codec:
         rows = np.arange(len(records))
         if not self.fast:
             return self._decode_safe(records, rows)
-        parts = self._decode_fast([record + TAIL for record in records], rows)
-        done = np.concatenate([part_rows for part_rows, _ in parts] or [rows[:0]])
-        columns = self._joined([part for _, part in parts])
-        if len(done) == len(records):
-            return Decoded(rows, columns)
-        left = np.setdiff1d(rows, done)
+        untold: set[int] = set()
+        tailed = [record + TAIL for record in records]
+        parts = self._decode_fast(tailed, rows, untold)
+        done = sum(len(part_rows) for part_rows, _ in parts)
+        if done == len(records):
+            return Decoded(rows, self._joined([part for _, part in parts]))
+        left = np.setdiff1d(rows, np.concatenate([r for r, _ in parts] or [rows[:0]]))
         again = self._decode_safe(
             [records[row] for row in left.tolist()], left, canonical=True
         )
-        if not len(again.rows):
-            return Decoded(done, columns, again.refusals)
-        both = np.concatenate([done, again.rows])
+        parts.append((again.rows, again.columns))
+        refusals = []
+        for refusal in again.refusals:
+            place = slice(refusal.row, refusal.row + 1)
+            alone: list[Part] = []
+            if refusal.row in untold:
+                alone = self._decode_fast(tailed[place], rows[place], set())
+                parts += alone
+            if not any(len(part_rows) for part_rows, _ in alone):
+                refusals.append(refusal)
+        both = np.concatenate([part_rows for part_rows, _ in parts])
         order = np.argsort(both)
-        joined = self._joined([columns, again.columns]).take(pa.array(order))
-        return Decoded(both[order], joined, again.refusals)
+        joined = self._joined([part for _, part in parts]).take(pa.array(order))
+        return Decoded(both[order], joined, refusals)
 
     def _decode_fast(
-        self, tailed: list[bytes], rows: NDArray[np.int64]
-    ) -> list[tuple[NDArray[np.int64], pa.RecordBatch]]:
-        """Decode what the fast codec takes, halving where a batch fails."""
+        self, tailed: list[bytes], rows: NDArray[np.int64], untold: set[int]
+    ) -> list[Part]:
+        """Decode what the fast codec takes, halving where a batch fails.
+
+        Adds to `untold` the rows of small batches that failed: one of them is bad.
+        """
         if len(tailed) == 0:
             return []
         try:
@@ -148,18 +166,14 @@ class Codec:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - a Rust panic is a BaseException
-            if len(tailed) == 1:
+            if len(tailed) <= SMALLEST_FAST:
+                untold.update(rows.tolist())
                 return []
-            size = len(tailed) // 2 if len(tailed) > SMALLEST_FAST else 1
-            parts: list[tuple[NDArray[np.int64], pa.RecordBatch]] = []
-            for start in range(0, len(tailed), size):
-                part = slice(start, start + size)
-                parts += self._decode_fast(tailed[part], rows[part])
-            return parts
+            half = len(tailed) // 2
+            first = self._decode_fast(tailed[:half], rows[:half], untold)
+            return first + self._decode_fast(tailed[half:], rows[half:], untold)
 
-    def _deserialized(
-        self, tailed: list[bytes], rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], pa.RecordBatch]:
+    def _deserialized(self, tailed: list[bytes], rows: NDArray[np.int64]) -> Part:
         """Decode at once; gives the sound records, raises whatever the codec does."""
         batch: pa.RecordBatch = pyruhvro.deserialize_array(tailed, self._framed)
         batch.validate(full=True)
@@ -191,6 +205,7 @@ class Codec:
             try:
                 found = fastavro.schemaless_reader(stream, self._parsed)
                 column = pa.array([found], pa.struct(list(self.schema)))
+                sound = not canonical or self._is_canonical(record, found)
             except Exception as error:  # noqa: BLE001 - fastavro raises whatever it meets
                 refusals.append(Refusal(row, "undecodable", _why(error)))
                 continue
@@ -198,7 +213,7 @@ class Codec:
                 why = f"{left} bytes follow the record."
                 refusals.append(Refusal(row, "trailing_bytes", why))
                 continue
-            if canonical and not self._is_canonical(record, found):
+            if not sound:
                 why = "The record does not fit its schema: no encoder writes it so."
                 refusals.append(Refusal(row, "undecodable", why))
                 continue
@@ -214,7 +229,8 @@ class Codec:
     def _is_canonical(self, record: bytes, found: Any) -> bool:  # noqa: ANN401 - decoded Avro
         out = io.BytesIO()
         fastavro.schemaless_writer(out, self._parsed, found)
-        return out.getvalue() == record[FRAME:]
+        # Trailing bytes are another matter, with a reason of their own.
+        return record.startswith(out.getvalue(), FRAME)
 
     def _joined(self, parts: list[pa.RecordBatch]) -> pa.RecordBatch:
         if not parts:

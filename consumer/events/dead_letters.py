@@ -1,27 +1,55 @@
 """Dead letters as Kafka records: the original bytes, with origin and reason.
 
 Value and key are the record's own, and so are its headers; ours stand behind them
-with the prefix `pos-consumer-`.
+with the prefix `pos-consumer-`. What is too large for the topic is cut, and says so:
+the length and the hash of the whole stay, and the origin tells where it lies.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from consumer import __version__
 
 if TYPE_CHECKING:
     from consumer.frames import DeadLetter, Records
 
-PREFIX = "pos-consumer-"
+PREFIX: Final = "pos-consumer-"
+# Lengths, deltas and the checksums of a record and of the batch that it travels in.
+FRAMING_BYTES: Final = 200
+
+Headers: TypeAlias = "list[tuple[str, str | bytes | None]]"
 
 
-def headers(
-    letter: DeadLetter, records: Records, topic: str, topic_id: str
-) -> list[tuple[str, str | bytes | None]]:
-    """Give the headers of a dead letter: the record's own, then ours."""
+def to_record(
+    letter: DeadLetter,
+    records: Records,
+    topic: str,
+    topic_id: str,
+    largest: int,
+) -> tuple[bytes | None, bytes | None, Headers]:
+    """Give a dead letter's key, value and headers: at most `largest` bytes in all."""
     row = letter.row
-    ours = {
+    key, value = records.keys[row], records.values[row]
+    headers: Headers = [*records.headers(row)]
+    ours = _origin(letter, records, topic, topic_id)
+    if _size(key, value, [*headers, *ours]) > largest:
+        whole = value or b""
+        ours += [
+            (f"{PREFIX}whole-bytes", str(len(whole)).encode()),
+            (f"{PREFIX}whole-sha256", hashlib.sha256(whole).hexdigest().encode()),
+        ]
+        if _size(key, b"", [*headers, *ours]) > largest:
+            headers, key = [], None  # they alone are too large
+        room = largest - _size(key, b"", [*headers, *ours])
+        value = whole[: max(0, room)]
+    return key, value, [*headers, *ours]
+
+
+def _origin(letter: DeadLetter, records: Records, topic: str, topic_id: str) -> Headers:
+    row = letter.row
+    facts = {
         "reason": letter.reason,
         "sentence": letter.sentence,
         "topic": topic,
@@ -32,7 +60,13 @@ def headers(
         "schema-id": "" if letter.schema_id is None else str(letter.schema_id),
         "version": __version__,
     }
-    return [
-        *records.headers(row),
-        *((PREFIX + name, text.encode()) for name, text in ours.items()),
-    ]
+    return [(PREFIX + name, text.encode()) for name, text in facts.items()]
+
+
+def _size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    return (
+        FRAMING_BYTES
+        + len(key or b"")
+        + len(value or b"")
+        + sum(len(name) + len(text or "") + 10 for name, text in headers)
+    )

@@ -16,6 +16,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from consumer.frames import DeadLetter, Events, Items
 from consumer.plan.attributes import ADDITIVE, LARGEST_OPERAND
+from consumer.plan.expressions import evaluate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,8 +78,8 @@ class Mapper:
     def _events(self, rows: NDArray[np.int64], frame: pl.DataFrame) -> Events:
         return Events(
             rows,
-            _each(frame, self._identity),
-            _each(frame, self._plan.operands(self._of_events)),
+            evaluate(frame, self._identity),
+            evaluate(frame, self._plan.operands(self._of_events)),
             self._items(frame),
         )
 
@@ -116,7 +117,7 @@ class Mapper:
                 outer.select(*plan.inherited, pl.struct(pl.all()).alias("event"))
             )
         seen = seen.hstack([own[n] for n in own.columns if n in plan.item_columns])
-        operands = _each(seen, plan.operands(self._of_items))
+        operands = evaluate(seen, plan.operands(self._of_items))
         return Items(owners, index.astype(np.int32), operands)
 
     def _refuse(self, events: Events) -> Mapped:
@@ -195,12 +196,6 @@ def joined(parts: list[Events]) -> Events:
         pl.concat([part.operands for part in parts]),
         items,
     )
-
-
-def _each(frame: pl.DataFrame, exprs: list[pl.Expr]) -> pl.DataFrame:
-    """Evaluate expressions on every row, constants too: `select` gives one of these."""
-    names = [expr.meta.output_name() for expr in exprs]
-    return frame.with_columns(exprs).select(names)
 
 
 def _too_large(plan: AttributePlan, operands: pl.DataFrame) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from consumer.kafka.clients import admin_client, broker_error, kafka_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Literal
+    from typing import Literal, Self
 
     from consumer.config import Settings
 
@@ -56,6 +56,25 @@ class TopicState:
     topic_id: str
     partitions: int
     config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the stages must know of topics: ids, and the largest record each takes."""
+
+    topic_ids: Mapping[str, str]
+    largest_records: Mapping[str, int]
+
+    @classmethod
+    def of(cls, states: Mapping[str, TopicState]) -> Self:
+        """Take it from the states as the cluster has them."""
+        return cls(
+            {name: state.topic_id for name, state in states.items()},
+            {
+                name: int(state.config.get(_LARGEST, MAX_RECORD_BYTES))
+                for name, state in states.items()
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)

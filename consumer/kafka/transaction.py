@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from consumer.errors import TransactionFailed
+from consumer.failpoints import failpoint
 from consumer.kafka.clients import broker_error, client_options
-from consumer.kafka.topics import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +35,8 @@ THROUGHPUT: Final = {
     "queue.buffering.max.messages": "2000000",
     "queue.buffering.max.kbytes": "1048576",
     "compression.type": "lz4",
-    "message.max.bytes": str(MAX_RECORD_BYTES),
+    # The topics' own limits are checked before anything is produced.
+    "message.max.bytes": "100000000",
 }
 
 
@@ -137,6 +138,7 @@ class TransactionalProducer:
             self._producer.send_offsets_to_transaction(
                 offsets, group_metadata, CALL_SECONDS
             )
+            failpoint("after-send-offsets")
             self._producer.commit_transaction(CALL_SECONDS)
         except KafkaException as error:
             raise broker_error(error, "committing a transaction") from error

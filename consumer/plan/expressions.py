@@ -125,7 +125,7 @@ def check_row_wise(expression: Expression, sample: pl.DataFrame) -> pl.DataType:
         # A cast may fail on made-up values; the tree has been checked all the same.
         return dtype
     single = pl.concat(
-        [_evaluated(expression, sample.slice(row, 1)) for row in range(len(sample))]
+        [_evaluated(expression, sample[row : row + 1]) for row in range(len(sample))]
     )
     turned = _evaluated(expression, sample.reverse()).reverse()
     if len(whole) != len(sample) or not (whole.equals(single) and whole.equals(turned)):
@@ -135,12 +135,32 @@ def check_row_wise(expression: Expression, sample: pl.DataFrame) -> pl.DataType:
     return dtype
 
 
+def evaluate(frame: pl.DataFrame, exprs: list[pl.Expr]) -> pl.DataFrame:
+    """Evaluate row-wise expressions on every row, constants too.
+
+    polars computes `x / 3` of a single value, or of a column that it knows to be one
+    value repeated, otherwise than of several: the last digit would depend on the
+    batch. So columns are written out, and a row alone is evaluated as one of two.
+    """
+    names = [expr.meta.output_name() for expr in exprs]
+    return _written_out(frame).with_columns(exprs).select(names)[: len(frame)]
+
+
+def _written_out(frame: pl.DataFrame) -> pl.DataFrame:
+    columns = frame.get_columns()
+    if len(frame) == 1:
+        columns = [pl.concat([column, column]).rechunk() for column in columns]
+    return pl.DataFrame(columns)
+
+
 def _evaluated(expression: Expression, frame: pl.DataFrame) -> pl.Series:
+    """Evaluate as `evaluate` does, but so that a changed number of rows shows."""
     expr = expression.expr.alias("value")
     if not expression.columns:
         # A constant: one value, which every row has.
-        return frame.with_columns(expr)["value"]
-    return frame.select(expr)["value"]
+        return evaluate(frame, [expr])["value"]
+    found = _written_out(frame).select(expr)["value"]
+    return found[:1] if len(frame) == 1 else found
 
 
 def _walk(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON

@@ -18,6 +18,7 @@ import pyarrow as pa
 from consumer.profiles import columns as cols
 from consumer.profiles.algebra.catalogue import aggregate_for
 from consumer.profiles.operands import Operands
+from consumer.profiles.record import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,12 +105,23 @@ class Fold:
         self._generation = generation
         self._attributes = [(a, aggregate_for(a)) for a in plan.attributes]
 
+    def neutral(self, schema: pa.Schema) -> pa.RecordBatch:
+        """Give the profile that a new visitor has before any event, as one row."""
+        nothing = {f.name: pa.nulls(1, f.type) for f in schema}
+        start = {"visitor": "", "version": 0, "source_offset": -1}
+        for name, _ in HEADER:
+            nothing[name] = pa.array([start.get(name, 0)], nothing[name].type)
+        for plan, aggregate in self._attributes:
+            state = aggregate.from_arrow(nothing[plan.name])
+            nothing[plan.name] = aggregate.to_arrow(state)
+        return pa.RecordBatch.from_pydict(nothing)
+
     def replayed(
         self, slots: Slots, stored: pa.RecordBatch, offsets: Ints
     ) -> NDArray[np.bool_]:
         """Flag events at or below what their visitor's profile has folded already.
 
-        `stored` has a row a slot, null where the visitor is new.
+        `stored` has a row a slot; a new visitor's is `neutral`.
         """
         reached = stored.column("source_offset").fill_null(-1).to_numpy()
         flags: NDArray[np.bool_] = offsets <= reached[slots.of_event]
@@ -120,8 +132,8 @@ class Fold:
     ) -> pa.RecordBatch:
         """Fold events into the stored profiles of all slots.
 
-        `offsets` are the source offsets of the events; `stored` has a row a slot,
-        null where the visitor is new. Every slot has at least one event.
+        `offsets` are the source offsets of the events; `stored` has a row a slot, a new
+        visitor's is `neutral`. Every slot has at least one event.
         """
         count = len(slots)
         reached = (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 
+from consumer.plan.expressions import evaluate
 from consumer.profiles.algebra.catalogue import aggregate_for
 from consumer.profiles.values import is_listed, state_values
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
     from consumer.plan.attributes import AttributePlan
     from consumer.profiles.record import ProfileCodec
+
+
+# polars scales a float to decimals as a float: beyond this that has no exact cents.
+EXACT_IN_TWELVE_DIGITS = 9_000.0
+# From here on polars writes exponents, and floats have hardly a fraction.
+WHOLE = 1e15
 
 
 class RowRenderer:
@@ -86,7 +93,7 @@ def _text(plan: AttributePlan, values: pl.Series) -> pl.Series:
     loaded = plan.shown.load(pl.col("value").cast(plan.shown.dtype)).alias("value")
     frame = values.alias("value").to_frame().select(loaded)
     if plan.render is not None:
-        frame = frame.select(plan.render.alias("value"))
+        frame = evaluate(frame, [plan.render.alias("value")])
     text = frame.select(_formatted(plan, frame.schema["value"]).alias("value"))["value"]
     return text if is_listed(plan) else _sentinel(plan, text)
 
@@ -114,14 +121,24 @@ def _formatted(  # noqa: PLR0911 - one return a format
             )
         case _:
             if dtype.is_float():
-                # Fixed digits: Target's audiences compare no exponents.
-                return (
-                    value.cast(pl.Decimal(38, 12), strict=False)
-                    .cast(pl.String)
-                    .str.strip_chars_end("0")
-                    .str.strip_chars_end(".")
-                )
+                return _digits(value)
             return value.cast(pl.String)
+
+
+def _digits(value: pl.Expr) -> pl.Expr:
+    """Write floats in digits alone: Target's audiences compare no exponents."""
+    small = value.cast(pl.Decimal(38, 12), strict=False).cast(pl.String)
+    large = value.round_sig_figs(15).cast(pl.String)
+    written = pl.when(value.abs() < EXACT_IN_TWELVE_DIGITS).then(small).otherwise(large)
+    trimmed = (
+        pl.when(written.str.contains(".", literal=True))
+        .then(written.str.strip_chars_end("0").str.strip_chars_end("."))
+        .otherwise(written)
+    )
+    whole = value.cast(pl.Int128, strict=False).cast(pl.String)
+    return (
+        pl.when(value.abs() >= WHOLE).then(whole).when(value.is_finite()).then(trimmed)
+    )
 
 
 def _sentinel(plan: AttributePlan, text: pl.Series) -> pl.Series:

@@ -28,6 +28,7 @@ from consumer.errors import (
     TransactionFailed,
 )
 from consumer.events import dead_letters
+from consumer.failpoints import failpoint
 from consumer.frames import Outcome
 from consumer.kafka.transaction import TransactionalProducer
 from consumer.profiles.seen import BUCKETS
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from consumer.config import Settings
     from consumer.frames import Records
     from consumer.kafka.input import InputConsumer
+    from consumer.kafka.topics import Cluster
     from consumer.profiles.directory import StateDirectory
     from consumer.stages.batch import BatchWork, Prepared
     from consumer.stages.lifecycle import Partitions
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RESTORE_SECONDS = 0.2
+FIRST_BATCH = 5_000  # until the size of records is known
+BATCH_SHARE = 16  # one part in so many of [aggregate] memory is a batch's own bytes
 GC_SECONDS = 30.0
 RECOVERY_PAUSE_SECONDS = 1.0
 # Two processes on one transactional id (a copied state directory) fence each other.
@@ -66,7 +70,7 @@ class AggregateStage:
         partitions: Partitions,
         work: BatchWork,
         *,
-        topic_ids: Mapping[str, str],
+        cluster: Cluster,
         metrics: Metrics,
         health: Component,
     ) -> None:
@@ -76,12 +80,13 @@ class AggregateStage:
         self._source = source
         self._partitions = partitions
         self._work = work
-        self._topic_ids = topic_ids
+        self._cluster = cluster
         self._metrics = metrics
         self._health = health
         self._stop = threading.Event()
         self._producer: TransactionalProducer | None = None
         self._unassigned: list[int] = []
+        self._most_records = min(FIRST_BATCH, settings.aggregate.max_batch)
         self._fenced_at: float | None = None
 
     def run(self) -> None:
@@ -119,7 +124,7 @@ class AggregateStage:
             self._report()
             begun = time.perf_counter()
             batch = self._source.consume(
-                self._settings.aggregate.max_batch,
+                self._most_records,
                 0.0 if restoring else self._settings.aggregate.commit_interval,
             )
             self._spent("fetch", time.perf_counter() - begun)
@@ -157,12 +162,23 @@ class AggregateStage:
         if not len(records):
             return
         self._metrics.consumed_records.labels("aggregate").inc(len(records))
+        self._limit_batches(records)
         self._metrics.batches.labels("aggregate").inc()
+        failpoint("before-fold")
         prepared = self._prepare(records)
+        failpoint("after-fold")
         for number, halt in prepared.halts.items():
             self._partitions.halt(number, halt)
         if len(prepared.records):
             self._commit(prepared)
+
+    def _limit_batches(self, records: Records) -> None:
+        """Take fewer records at a time where they are large: memory is bounded."""
+        size = sum([len(value) for value in records.values if value])
+        self._metrics.consumed_bytes.labels("aggregate").inc(size)
+        allowed = self._settings.aggregate.memory // BATCH_SHARE
+        affordable = allowed * len(records) // max(1, size)
+        self._most_records = max(1, min(affordable, self._settings.aggregate.max_batch))
 
     def _prepare(self, records: Records) -> Prepared:
         """Work the batch; where that halts, find out which partition it concerns."""
@@ -195,19 +211,16 @@ class AggregateStage:
             producer.produce(topics.profiles, number, output.profiles)
             producer.produce(topics.state, number, output.state)
         for letter in prepared.verdicts.dead_letters:
-            row = letter.row
-            pair = prepared.records.keys[row], prepared.records.values[row]
-            producer.produce(
-                topics.dead_letters,
-                int(prepared.records.partitions[row]),
-                [pair],
-                dead_letters.headers(
-                    letter,
-                    prepared.records,
-                    topics.purchases,
-                    self._topic_ids[topics.purchases],
-                ),
+            key, value, headers = dead_letters.to_record(
+                letter,
+                prepared.records,
+                topics.purchases,
+                self._cluster.topic_ids[topics.purchases],
+                self._cluster.largest_records[topics.dead_letters],
             )
+            partition = int(prepared.records.partitions[letter.row])
+            producer.produce(topics.dead_letters, partition, [(key, value)], headers)
+        failpoint("after-produce")
         produced = time.perf_counter()
         next_offsets = {
             number: output.changes.position.next_offset
@@ -217,8 +230,10 @@ class AggregateStage:
         reached = producer.commit(
             topics.purchases, next_offsets, self._source.group_metadata()
         )
+        failpoint("after-commit")
         committed = time.perf_counter()
         self._store(prepared, reached)
+        failpoint("after-store")
         self._spent("produce", produced - begun)
         self._spent("commit", committed - produced)
         self._spent("store", time.perf_counter() - committed)

@@ -90,6 +90,7 @@ class BatchWork:
         self._codec = codec
         self._generation = generation
         self._fold = Fold(plan, generation)
+        (self._neutral,) = codec.encode(self._fold.neutral(codec.schema))
         self._keyed = [a for a in plan.attributes if a.aggregate in {"top", "distinct"}]
         self._largest = largest_record
 
@@ -187,21 +188,12 @@ class BatchWork:
     def _stored(
         self, slots: Slots, partitions: Mapping[int, OpenPartition]
     ) -> pa.RecordBatch:
-        """Gather the stored profiles: a row a slot, null where there is none."""
+        """Gather the stored profiles, a row a slot; a new visitor has the neutral one."""
         found: list[bytes | None] = []
         for number, part in _runs(slots.partitions):
             found += partitions[number].store.get_many(slots.keys[part])
-        known = [value for value in found if value is not None]
-        if len(known) == len(found):
-            return self._codec.decode(known)
-        there = np.array([value is not None for value in found], bool)
-        if not known:
-            return pa.RecordBatch.from_arrays(
-                [pa.nulls(len(found), f.type) for f in self._codec.schema],
-                names=self._codec.schema.names,
-            )
-        source = np.cumsum(there) - 1
-        return self._codec.decode(known).take(pa.array(source, mask=~there))
+        neutral = self._neutral
+        return self._codec.decode([neutral if one is None else one for one in found])
 
     def _overfull(
         self,

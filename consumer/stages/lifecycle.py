@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from consumer.errors import PartitionHalt
+from consumer.failpoints import failpoint
 from consumer.profiles.fold import packed_hashes
 from consumer.profiles.seen import BUCKETS, SeenIds, bucket_width
 from consumer.profiles.state_records import to_changes
@@ -87,6 +88,7 @@ class Partitions:
         """
         wanted = [number for number in numbers if number not in self.restoring]
         committed = self._source.committed(wanted)
+        failpoint("before-restore")
         stores: dict[int, PartitionStore] = {}
         try:
             for number in wanted:
@@ -253,6 +255,7 @@ class Partitions:
                 committed=one.committed,
                 position=position.next_offset,
             )
+        failpoint("after-restore")
         store = WriteBackStore(
             one.store, memory=self._cache_share, now=time.monotonic()
         )

@@ -20,6 +20,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from consumer.failpoints import failpoint
 from consumer.stages.upload_reread import latest_rows, send_again
 from consumer.stages.waiting import wait_for
 from consumer.target.backoff import full_jitter
@@ -98,6 +99,7 @@ class Confirmation:
         else:
             await self._free([sealed.number])
         await self._context.commit()
+        failpoint("after-offset-commit")
         await self._close_repeated()
         if followed is None:
             return
@@ -287,9 +289,11 @@ class Confirmation:
         """Write the end and free the visitors."""
         context = self._context
         where = sorted(followed.spans)
+        failpoint("before-confirm")
         await context.durably(
             "ending a batch", context.ledger.end, followed.batch, where
         )
+        failpoint("after-confirm")
         await self._forget(followed)
 
     async def _forget(self, followed: _Followed) -> None:

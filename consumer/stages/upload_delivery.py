@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 
 from consumer.errors import PartitionHalt
+from consumer.failpoints import failpoint
 from consumer.kafka.uploads_ledger import Entry
 from consumer.stages.upload_context import AUTHORISATION_PAUSE, UploadContext
 from consumer.target.backoff import full_jitter
@@ -138,7 +139,9 @@ class Delivery:
         upload.attempt += 1
         began = context.clock.monotonic()
         metrics.calls.labels("submit").inc()
+        failpoint("before-post")
         reply = await context.client.submit(upload.parts, context.token())
+        failpoint("after-post")
         context.observe("post", began)
         outcome = classify(reply, context.clock.now())
         label = LABELS[type(outcome)]
@@ -159,6 +162,7 @@ class Delivery:
         ]
         began = context.clock.monotonic()
         await context.durably("writing an acceptance", context.ledger.write, entries)
+        failpoint("after-acceptance")
         context.observe("ledger", began)
         await context.worker(context.pending.accepted, upload.sealed.number)
         times = upload.sealed.keys["timestamp"].to_numpy() / 1_000.0

@@ -7,6 +7,7 @@ profile token goes to the endpoint alone.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -86,7 +87,11 @@ class TargetClient:
             "Content-Type": "application/x-www-form-urlencoded",
             "Content-Length": str(sum(len(part) for part in parts)),
         }
-        return await self._call("POST", self.batch_url, headers, token, _pieces(parts))
+        file = _File(parts)
+        reply = await self._call("POST", self.batch_url, headers, token, file.pieces())
+        if reply.failure is Failure.NO_ANSWER and not file.out:
+            return replace(reply, failure=Failure.CUT_OFF)
+        return reply
 
     async def status(self, url: str, token: str) -> Reply:
         """GET a batch's status from a URL that `status.status_url` let through."""
@@ -136,12 +141,23 @@ class TargetClient:
             return Reply(failure=Failure.NO_ANSWER, detail=_told(error))
 
 
-async def _pieces(parts: tuple[bytes, memoryview]) -> AsyncIterator[bytes]:
-    for part in parts:
-        view = memoryview(part)
-        for start in range(0, len(view), _PIECE):
-            yield bytes(view[start : start + _PIECE])
-            await asyncio.sleep(0)
+class _File:
+    """A file on its way out; `out` once its last piece was handed to the socket."""
+
+    def __init__(self, parts: tuple[bytes, memoryview]) -> None:
+        self._parts = parts
+        self.out = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        left = sum(len(part) for part in self._parts)
+        for part in self._parts:
+            view = memoryview(part)
+            for start in range(0, len(view), _PIECE):
+                piece = bytes(view[start : start + _PIECE])
+                left -= len(piece)
+                self.out = left == 0  # said before: nobody may come back to say it
+                yield piece
+                await asyncio.sleep(0)
 
 
 async def _capped(content: aiohttp.StreamReader) -> bytes | None:

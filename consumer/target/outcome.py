@@ -33,6 +33,9 @@ class Failure(StrEnum):
     NO_ANSWER = "no_answer"
     """The call broke off or timed out; Target may have taken the file."""
 
+    CUT_OFF = "cut_off"
+    """The call broke off while the file was still going out: Target lacks its end."""
+
     BAD_ANSWER = "bad_answer"
     """The answer was too large or too slow to be read."""
 
@@ -64,11 +67,16 @@ class Retry:
     """Try the same file again, at the earliest after `after` seconds.
 
     `ambiguous`: Target may have taken it nevertheless, so a copy may land later.
+    `answered`: the fault was told by an answer, which may be about this file alone.
+    `cut_off`: the connection went before the file was out, as where a server that finds
+    it too large hangs up at once.
     """
 
     reason: str
     ambiguous: bool
     after: float = 0.0
+    answered: bool = True
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,8 @@ def classify(reply: Reply, now: float) -> Outcome:  # noqa: PLR0911 - a table
     | reply                                            | outcome                      |
     |--------------------------------------------------|------------------------------|
     | no connection                                    | Retry                        |
-    | broken off, timed out, unreadable                | Retry, ambiguous             |
+    | broken off before the whole file was out         | Retry, cut off               |
+    | broken off later, timed out, unreadable          | Retry, ambiguous             |
     | 2xx, success=true with a batch id                | Accepted                     |
     | 2xx, success=true without one                    | Retry, ambiguous             |
     | 2xx, success=false, message says too large       | Split                        |
@@ -124,8 +133,12 @@ def classify(reply: Reply, now: float) -> Outcome:  # noqa: PLR0911 - a table
     | any other 4xx                                    | Rejected                     |
     """
     if reply.failure is not None:
-        ambiguous = reply.failure is not Failure.NOT_SENT
-        return Retry(reply.detail or reply.failure, ambiguous=ambiguous)
+        return Retry(
+            reply.detail or reply.failure,
+            ambiguous=reply.failure in (Failure.NO_ANSWER, Failure.BAD_ANSWER),
+            answered=False,
+            cut_off=reply.failure is Failure.CUT_OFF,
+        )
     status = reply.status
     after = retry_after((reply.headers or {}).get("retry-after", ""), now)
     if status in _OK:

@@ -67,7 +67,7 @@ class Model:
                     found.append((value, weight, place))
         return found
 
-    def state(self, events: Iterable[Event]) -> Any:  # noqa: ANN401, C901, PLR0911 - one return an aggregate
+    def state(self, events: Iterable[Event]) -> Any:  # noqa: ANN401, PLR0911 - one return an aggregate
         """Compute the state that a profile holds."""
         rows = self.rows(events)
         match self.aggregate:
@@ -88,7 +88,9 @@ class Model:
                 weights: dict[Any, int] = {}
                 for value, weight, _ in rows:
                     weights[value] = weights.get(value, 0) + weight
-                return [{"key": k, "weight": w} for k, w in sorted(weights.items()) if w]
+                return [
+                    {"key": k, "weight": w} for k, w in sorted(weights.items()) if w
+                ]
             case _:
                 newest = sorted(rows, key=lambda row: row[2], reverse=True)
                 return [entry(*row) for row in newest[: self.settings["n"]]]
@@ -147,7 +149,8 @@ def fixed(scale: int, digits: int) -> Callable[[int], str]:
     def write(value: int) -> str:
         unit = Decimal(1).scaleb(-digits)
         exact = Decimal(value).scaleb(-scale)
-        return format(exact.quantize(unit, ROUND_HALF_UP), "f")
+        # Adding nothing makes a rounded -0.0 plain.
+        return format(exact.quantize(unit, ROUND_HALF_UP) + 0, "f")
 
     return write
 
@@ -222,7 +225,7 @@ MODELS: dict[str, Model] = {
     "flagged_sum": Model(
         {"aggregate": "sum", "of": "amount", "where": "flag AND ratio > 0.5"},
         lambda e, _: when(
-            e["flag"] and e["ratio"] is not None and (not e["ratio"] <= 0.5),  # noqa: SIM300, PLR2004 - polars: NaN is the greatest
+            e["flag"] and e["ratio"] is not None and (not e["ratio"] <= 0.5),
             e["amount"],
         ),
     ),
@@ -256,12 +259,8 @@ MODELS: dict[str, Model] = {
     "greatest_amount": Model(
         {"aggregate": "max", "of": "amount"}, lambda e, _: e["amount"]
     ),
-    "least_store": Model(
-        {"aggregate": "min", "of": "store"}, lambda e, _: e["store"]
-    ),
-    "greatest_note": Model(
-        {"aggregate": "max", "of": "note"}, lambda e, _: e["note"]
-    ),
+    "least_store": Model({"aggregate": "min", "of": "store"}, lambda e, _: e["store"]),
+    "greatest_note": Model({"aggregate": "max", "of": "note"}, lambda e, _: e["note"]),
     "first_store": Model(
         {"aggregate": "first", "of": "store"}, lambda e, _: e["store"]
     ),
@@ -289,9 +288,7 @@ MODELS: dict[str, Model] = {
         {"aggregate": "first", "of": "sku", "where": "quantity > 0", **ITEMS},
         lambda _, i: when(i["quantity"] is not None and i["quantity"] > 0, i["sku"]),
     ),
-    "stores": Model(
-        {"aggregate": "distinct", "of": "store"}, lambda e, _: e["store"]
-    ),
+    "stores": Model({"aggregate": "distinct", "of": "store"}, lambda e, _: e["store"]),
     "days": Model({"aggregate": "distinct", "of": "day"}, lambda e, _: day_number(e)),
     "skus": Model(
         {"aggregate": "distinct", "of": "sku", **ITEMS}, lambda _, i: i["sku"]
@@ -347,9 +344,7 @@ def expected(
     return {
         visitor: {
             name: model.state(
-                event
-                for event in distinct.values()
-                if event["visitor_id"] == visitor
+                event for event in distinct.values() if event["visitor_id"] == visitor
             )
             for name, model in models.items()
         }

@@ -120,6 +120,5 @@ def splits(draw: st.DrawFn, count: int) -> list[slice]:
     """Cut `count` records into batches, some of them empty."""
     cuts = sorted(draw(st.lists(st.integers(0, count), max_size=5)))
     return [
-        slice(start, end)
-        for start, end in zip([0, *cuts], [*cuts, count], strict=True)
+        slice(start, end) for start, end in zip([0, *cuts], [*cuts, count], strict=True)
     ]

@@ -27,6 +27,7 @@ from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
 from consumer.profiles.seen import BUCKETS, SeenIds, bucket_width
 from consumer.profiles.store import Position, Tails
+from consumer.profiles.write_back import WriteBackStore
 from consumer.stages.batch import BatchWork, OpenPartition, Prepared
 from tests.property.memory_store import MemoryStore
 
@@ -52,7 +53,7 @@ class Record:
 class World:
     """One service's aggregation: feed it batches, look at its profiles."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a configuration says
         self,
         attributes: Mapping[str, Mapping[str, Any]],
         schemas: Mapping[int, dict[str, Any]],
@@ -60,6 +61,7 @@ class World:
         fields: Mapping[str, str] | None = None,
         deduplicate: float = DAY,
         largest_record: int = 1_000_000,
+        memory: int = 10_000,
     ) -> None:
         settings = Settings.model_validate(
             {
@@ -87,12 +89,14 @@ class World:
             largest_record=largest_record,
         )
         self.deduplicate = deduplicate
+        self.memory = memory
         self._parsed = {k: fastavro.parse_schema(v) for k, v in schemas.items()}
         self.forget()
 
     def forget(self) -> Self:
         """Begin anew, with no partitions; what was compiled stays."""
         self.partitions: dict[int, OpenPartition] = {}
+        self.stores: dict[int, PartitionStore | MemoryStore] = {}
         self._next: dict[int, int] = {}
         return self
 
@@ -112,16 +116,19 @@ class World:
 
     def open(self, number: int, store: PartitionStore | MemoryStore) -> None:
         """Take a partition with its store, as after a restore."""
-        seen = None
-        position = store.position or Position("topic", 0, 0, 0)
-        if self.deduplicate:
-            seen = SeenIds(bucket_width(self.deduplicate), store.runs_of)
-            for bucket in store.buckets():
-                for run in store.runs_of(bucket):
-                    seen.remember({bucket: run})
-        self.partitions[number] = OpenPartition(
-            number, cast("PartitionStore", store), seen, position
+        self.stores[number] = store
+        cached = WriteBackStore(
+            cast("PartitionStore", store), memory=lambda: self.memory, now=0.0
         )
+        seen = None
+        position = cached.position or Position("topic", 0, 0, 0)
+        if self.deduplicate:
+            seen = SeenIds(bucket_width(self.deduplicate), cached.runs_of)
+            for bucket in cached.buckets():
+                for run in cached.runs_of(bucket):
+                    seen.remember({bucket: run})
+        self.partitions[number] = OpenPartition(number, cached, seen, position)
+        self._next[number] = position.next_offset
 
     def prepare(self, batch: Sequence[Record]) -> Prepared:
         """Work a batch; nothing is committed."""
@@ -129,9 +136,10 @@ class World:
         for one in batch:
             if one.partition not in self.partitions:
                 self.open(one.partition, MemoryStore())
-            offset = self._next.get(one.partition, 0) if one.offset is None else None
-            offsets.append(one.offset if offset is None else offset)
-            self._next[one.partition] = offsets[-1] + 1
+            next_offset = self._next[one.partition]
+            offset = next_offset if one.offset is None else one.offset
+            offsets.append(offset)
+            self._next[one.partition] = offset + 1
         records = Records(
             np.array([one.partition for one in batch], np.int32),
             np.array(offsets, np.int64),
@@ -148,7 +156,7 @@ class World:
             partition, changes = self.partitions[number], output.changes
             if changes.position is None:
                 continue
-            partition.store.commit(replace(changes, tails=Tails(1, 1)))
+            partition.store.commit(replace(changes, tails=Tails(1, 1)), now=0.0)
             partition.position = changes.position
             if partition.seen is not None:
                 for (bucket, _), ids in changes.seen.items():
@@ -162,10 +170,12 @@ class World:
 
     def values(self) -> list[bytes]:
         """Give every stored profile, by partition and key."""
+        for one in self.partitions.values():
+            one.store.flush(now=0.0)
         return [
             value
-            for _, one in sorted(self.partitions.items())
-            for _, value in one.store.items()
+            for _, store in sorted(self.stores.items())
+            for _, value in store.items()
         ]
 
     def profiles(self) -> dict[str, dict[str, Any]]:

@@ -85,28 +85,29 @@ class Recent:
         """
         held, added = np.diff(left.offsets), np.diff(right.offsets)
         starts = np.concatenate([[0], np.cumsum(held + added)])
+        # For each slot the entries of `right`, then those of `left`, as places in
+        # both columns put behind each other.
         entries = np.empty(starts[-1], np.int64)
         entries[cols.ranges(starts[:-1], added)] = np.arange(len(right.time))
         entries[cols.ranges(starts[:-1] + added, held)] = len(right.time) + np.arange(
             len(left.time)
         )
-        merged = RecentState(
+        both = RecentState(
             starts,
             cols.concat(right.value, left.value),
             np.concatenate([right.time, left.time]),
             cols.concat(right.event, left.event),
             np.concatenate([right.item, left.item]),
-        ).pick(starts, entries)
-        both = np.flatnonzero((held > 0) & (added > 0))
-        oldest_added = merged.time[starts[both] + added[both] - 1]
-        newest_held = merged.time[starts[both] + added[both]]
-        mixed = both[oldest_added <= newest_held]
+        )
+        met = np.flatnonzero((held > 0) & (added > 0))
+        seam = starts[met] + added[met]
+        mixed = met[both.time[entries[seam - 1]] <= both.time[entries[seam]]]
         if mixed.size:
-            merged = merged.pick(starts, _newest_first(merged, mixed))
+            _sort_newest_first(both, entries, mixed)
         lengths = np.minimum(held + added, self.n)
-        return merged.pick(
+        return both.pick(
             np.concatenate([[0], np.cumsum(lengths)]),
-            cols.ranges(starts[:-1], lengths),
+            entries[cols.ranges(starts[:-1], lengths)],
         )
 
     def to_arrow(self, state: RecentState) -> pa.Array:
@@ -125,22 +126,21 @@ class Recent:
         return RecentState(offsets, value, time, event, item)
 
 
-def _newest_first(state: RecentState, mixed: Ints) -> Ints:
-    """Give all entries in order, those of the `mixed` slots sorted anew."""
+def _sort_newest_first(state: RecentState, entries: Ints, mixed: Ints) -> None:
+    """Sort the `entries` of the `mixed` slots, in place; `state` has their columns."""
     lengths = np.diff(state.offsets)[mixed]
     places = cols.ranges(state.offsets[mixed], lengths)
+    picked = entries[places]
     frame = pl.DataFrame(
         {
             "slot": np.repeat(mixed, lengths),
-            "time": state.time[places],
-            "event": pa.array(cols.take(state.event, places)),
-            "item": state.item[places],
-            "entry": places,
+            "time": state.time[picked],
+            "event": pa.array(cols.take(state.event, picked)),
+            "item": state.item[picked],
+            "entry": picked,
         }
     )
     ordered = frame.sort(
         "slot", "time", "event", "item", descending=[False, True, True, True]
     )
-    entries = np.arange(len(state.time))
     entries[places] = ordered["entry"].to_numpy()
-    return entries

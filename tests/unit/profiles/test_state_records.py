@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pytest
 
 from consumer.profiles import state_records
 from consumer.profiles.seen import Ids
 from consumer.profiles.state_records import chunked, to_changes, to_records
 from consumer.profiles.store import Position
+
+if TYPE_CHECKING:
+    import pytest
 
 POSITION = Position("topic", 12, 34, 5)
 

@@ -40,6 +40,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
+POSITION = Position("topic", 5, 7, 2)
+
+
 def ids(*numbers: int) -> Ids:
     """Make ids."""
     return Ids(np.array(numbers, np.uint64), np.array(numbers, np.uint64) + 1)
@@ -74,13 +77,10 @@ def test_a_commit_replaces_and_removes(store: Store) -> None:
 
 def test_position_and_tails_stay_where_a_commit_names_none(store: Store) -> None:
     """A commit without a position leaves the one there is."""
-    assert store.position is None
-    assert store.tails == Tails(0, 0)
-    position = Position("topic", 5, 7, 2)
-    store.commit(Changes(position=position, tails=Tails(3, 4)))
+    assert (store.position, store.tails) == (None, Tails(0, 0))
+    store.commit(Changes(position=POSITION, tails=Tails(3, 4)))
     store.commit(Changes(profiles=[(key(1), b"a")]))
-    assert store.position == position
-    assert store.tails == Tails(3, 4)
+    assert (store.position, store.tails) == (POSITION, Tails(3, 4))
 
 
 def test_notes_are_kept(store: Store) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import PartitionHalt
 from consumer.frames import Outcome
+from consumer.profiles.store import Changes
 from tests.property.budget import examples
 from tests.property.world import Record, World
 
@@ -52,9 +55,7 @@ def event(number: int = 0, visitor: str | None = "ann", **changes: Any) -> Any: 
 
 @pytest.fixture(scope="module", name="compiled")
 def _compiled() -> World:
-    schemas = {1: SCHEMA, 2: OTHER, 3: LACKING}
-    made = World(ATTRIBUTES, {**schemas, 9: SCHEMA})
-    return made
+    return World(ATTRIBUTES, {1: SCHEMA, 2: OTHER, 3: LACKING, 9: SCHEMA})
 
 
 @pytest.fixture(name="world")
@@ -84,7 +85,7 @@ POISON: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("kind", POISON)
 def test_poison_costs_only_its_own_record(world: World, kind: str) -> None:
-    """A record that is no event is a dead letter with its reason; the rest is folded."""
+    """What is no event is a dead letter with its reason; the rest is folded."""
     value, reason = POISON[kind]
     good = [world.record(event(number)) for number in range(3)]
     prepared = world.feed([good[0], Record(b"ann", value), *good[1:]])
@@ -311,17 +312,14 @@ def test_a_total_that_fits_no_long_halts() -> None:
     """A sum never wraps around: the partition halts and nothing is written."""
     world = World({"sum": {"aggregate": "sum", "of": "amount"}}, {1: SCHEMA})
     world.feed([world.record(event(0, amount=10**13))])
-    store = world.partitions[0].store
-    ((key, value),) = store.items()
+    (value,) = world.values()
+    ((key, _),) = world.stores[0].items()
     batch = world.codec.decode([value])
     state = [{"total": 2**63 - 10, "weight": 1}]
     place = batch.schema.get_field_index("sum")
-    import pyarrow as pa
-
     full = batch.set_column(place, "sum", pa.array(state, batch.schema.types[place]))
-    from consumer.profiles.store import Changes
-
-    store.commit(Changes(profiles=[(key, world.codec.encode(full)[0])]))
+    changes = Changes(profiles=[(key, world.codec.encode(full)[0])])
+    world.partitions[0].store.commit(changes, now=0.0)
     with pytest.raises(PartitionHalt) as caught:
         world.feed([world.record(event(1, amount=10))])
     assert caught.value.reason == "overflow"
@@ -375,7 +373,7 @@ def test_max_keys_refuses_what_a_walk_would_in_any_split(
     ]
     found = []
     bounds = [0, *sorted(min(cut, len(batch)) for cut in cuts), len(batch)]
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         prepared = world.feed(batch[start:end])
         found += outcomes(prepared)
         assert set(reasons(prepared).values()) <= {"too_many_keys"}
@@ -405,3 +403,34 @@ def test_every_record_ends_as_exactly_one_outcome(
         assert all(
             prepared.verdicts.outcomes[row] == Outcome.DEAD_LETTERED for row in letters
         )
+
+
+ITEMS = {"from": "items"}
+
+
+@pytest.mark.parametrize("of", ["amount / 3", "amount / 7.0", "amount * 0.1 + -0.0"])
+def test_arithmetic_does_not_depend_on_the_batch(of: str) -> None:
+    """A float has the same bits whether its event came alone or with others."""
+    items = [{"name": "q", "type": "long"}]
+    nested = {"type": "record", "name": "Item", "fields": items}
+    listed = {"name": "items", "type": {"type": "array", "items": nested}}
+    world = World(
+        {
+            "x": {"aggregate": "last", "of": of},
+            "y": {"aggregate": "last", "of": of, **ITEMS},
+            "z": {"aggregate": "last", "of": f"event.{of}", **ITEMS},
+            "q": {"aggregate": "last", "of": of.replace("amount", "q"), **ITEMS},
+        },
+        {1: {**SCHEMA, "fields": [*SCHEMA["fields"], listed]}},
+    )
+    visitors = [f"v{number}" for number in range(40)]
+    records = [
+        world.record(event(number, visitor, amount=number, items=[{"q": number}] * 2))
+        for number, visitor in enumerate(visitors)
+    ]
+    world.feed(records)
+    together = world.content()
+    world.forget()
+    for record in records:
+        world.feed([record])
+    assert world.content() == together

@@ -1,0 +1,160 @@
+"""`python -m bench`: choose, load, measure in rounds, print, keep."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from bench.reference import opened
+from bench.results import Row, steps, table, write
+from bench.things import THINGS, Bench, Thing
+from consumer.errors import PosConsumerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RESULTS: Final = Path(__file__).with_name("results.json")
+EVENTS: Final = 2_000_000
+QUICK_EVENTS: Final = 400_000
+ROUNDS: Final = 3
+QUICK: Final = ("floor", "service")
+EPILOG: Final = """\
+things (in the order in which a round measures them):
+{things}
+
+examples:
+  python -m bench                       everything, three rounds: about half an hour
+  python -m bench --quick               the floor and the service: under two minutes
+  python -m bench --only floor,aggregate-uniform --events 1000000 --rounds 1
+  python -m bench --without quix,kafka-streams
+
+Topics are loaded once for each number of events and kept in the user's cache folder
+(pos-consumer/bench); remove that folder to free the disk. A round measures each thing
+once; what shares the machine disturbs all of them alike, so compare the rows of one
+run, CPU seconds more than events a second. docs/bench.md says how to read the table.
+"""
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; exits with a sentence where it is wrong."""
+    width = max(len(thing.name) for thing in THINGS)
+    things = "\n".join(f"  {one.name:{width}}  {one.about}" for one in THINGS)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure the service and its peers on one job, side by side.",
+        epilog=EPILOG.format(things=things),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--only", metavar="NAME[,NAME]", help="measure these things alone"
+    )
+    parser.add_argument("--without", metavar="NAME[,NAME]", help="leave these out")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"the floor and the service on {QUICK_EVENTS:,} events, one round",
+    )
+    parser.add_argument("--rounds", type=_positive, help=f"default {ROUNDS}")
+    parser.add_argument(
+        "--events", type=_positive, help=f"events a topic, default {EVENTS:,}"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where the rows are kept, default bench/results.json; a quick run keeps "
+        "none unless told where",
+    )
+    given = parser.parse_args(words)
+    given.things = _chosen(parser, given)
+    given.rounds = given.rounds or (1 if given.quick else ROUNDS)
+    given.events = given.events or (QUICK_EVENTS if given.quick else EVENTS)
+    given.output = given.output or (None if given.quick else RESULTS)
+    return given
+
+
+def _chosen(
+    parser: argparse.ArgumentParser, given: argparse.Namespace
+) -> list[Thing]:
+    known = [thing.name for thing in THINGS]
+    default = QUICK if given.quick else known
+    only = given.only.split(",") if given.only else default
+    without = given.without.split(",") if given.without else []
+    for name in (*only, *without):
+        if name not in known:
+            parser.error(f"{name!r} is not measured; there are: {', '.join(known)}")
+    return [one for one in THINGS if one.name in only and one.name not in without]
+
+
+def _positive(text: str) -> int:
+    number = int(text.replace("_", "").replace(",", ""))
+    if number < 1:
+        message = "expected a whole number above 0"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the bench; 1 if a profile is wrong or something broke."""
+    given = arguments(words)
+    console = Console(highlight=False)
+    rows = [Row(thing.name) for thing in given.things]
+    console.print(
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python "
+        f"{platform.python_version()}; {given.events:,} events a topic, "
+        f"{given.rounds} rounds."
+    )
+    failed = False
+    try:
+        with opened() as reference, ExitStack() as stack:
+            bench = Bench(reference, given.events, console.print, stack)
+            for thing in given.things:
+                for variant in thing.variants:
+                    bench.topic(variant)
+            for number in range(given.rounds):
+                for thing, row in zip(given.things, rows, strict=True):
+                    failed |= not _once(bench, thing, row, console, number)
+    except PosConsumerError as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        return 1
+    console.print(table(rows))
+    if any(row.rounds and row.rounds[0].seconds_by_step for row in rows):
+        console.print(steps(rows))
+    if given.output:
+        write(rows, given.output)
+        console.print(f"Kept in {given.output}.")
+    return int(failed)
+
+
+def _once(
+    bench: Bench, thing: Thing, row: Row, console: Console, number: int
+) -> bool:
+    """Measure a thing once, unless it failed before; tell whether all is well."""
+    if row.note:
+        return True
+    began = time.monotonic()
+    try:
+        found = thing.measure(bench)
+    except PosConsumerError as error:
+        console.print(f"{thing.name}: {error}", style="red", markup=False)
+        row.checked, row.note = False, error.what
+        return False
+    row.rounds.append(found)
+    row.checked = True if thing.checked else None
+    console.print(
+        f"round {number + 1}: {thing.name}: {found.events_per_s:,.0f} events/s, "
+        f"{found.cpu_s_per_million:.2f} CPU s per million "
+        f"({time.monotonic() - began:.0f} s)"
+    )
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""What can be measured, by name: which topic it takes, how it runs, how it is checked.
+
+A thing is called once a round with the open bench; it gives what was measured, and
+raises `SandboxError` where the result is not the recount's.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from bench.check import profiles, require_recount
+from bench.job import Run
+from bench.processes import measure
+from bench.reference import Reference, Topic, working_folder
+from bench.target import require_delivered, target_sandbox
+
+SAFE_EVENTS: Final = 50_000
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.meter import Measured
+
+
+@dataclass(slots=True)
+class Bench:
+    """One run of the bench: the broker, how many events, and what is loaded."""
+
+    reference: Reference
+    events: int
+    say: Callable[[str], None]
+    stack: ExitStack
+    topics: dict[str, Topic] = field(default_factory=dict)
+    finished: Run | None = None
+
+    def topic(self, variant: str) -> Topic:
+        """Give a reference topic, loaded at its first use."""
+        if variant not in self.topics:
+            self.topics[variant] = self.reference.topic(variant, self.events, self.say)
+        return self.topics[variant]
+
+    def run(self, folder: object, variant: str, **differs: str) -> Run:
+        """Make a run of the job on a variant's topic, under a new application."""
+        topic = self.topic(variant)
+        return Run(
+            folder=str(folder),
+            bootstrap=self.reference.bootstrap,
+            topic=topic.name,
+            application=self.reference.application(),
+            records=topic.records,
+            **differs,
+        )
+
+
+    def finished_run(self) -> Run:
+        """Give a run of the stage on uniform visitors that has ended, checked.
+
+        It is made once; its topics stay until the bench ends.
+        """
+        if self.finished is None:
+            folder = self.stack.enter_context(working_folder())
+            run = self.run(folder, "uniform")
+            measure("aggregate", run)
+            expected = self.topic("uniform").expected()
+            require_recount(profiles(run), expected, "aggregate-uniform")
+            self.finished = run
+        return self.finished
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """Something to measure, with a sentence for `--help`."""
+
+    name: str
+    about: str
+    measure: Callable[[Bench], Measured]
+    variants: tuple[str, ...] = ("uniform",)
+    checked: bool = True
+
+
+def bare(name: str, most: int | None = None) -> Callable[[Bench], Measured]:
+    """Measure what leaves nothing behind, on at most so many events."""
+
+    def do(bench: Bench) -> Measured:
+        with working_folder() as folder:
+            run = bench.run(folder, "uniform")
+            records = min(run.records, most or run.records)
+            return measure(name, replace(run, records=records))
+
+    return do
+
+
+def restore(bench: Bench) -> Measured:
+    """Measure a restore of a finished run, and a bare consumer of what it reads."""
+    done = bench.finished_run()
+    with working_folder() as folder:
+        alone = measure("bare", replace(done, folder=str(folder)))
+    with working_folder() as folder:
+        found = measure("restore", replace(done, folder=str(folder)))
+    detail = {
+        "records_per_s": found.events_per_s,
+        "bare_consumer_records_per_s": alone.events_per_s,
+        "bare_consumer_cpu_s_per_million": alone.cpu_s_per_million,
+    }
+    return replace(found, detail=found.detail | detail)
+
+
+def upload_render(bench: Bench) -> Measured:
+    """Measure rendering and encoding of a finished run's profiles."""
+    done = bench.finished_run()
+    with working_folder() as folder:
+        return measure("upload_render", replace(done, folder=str(folder)))
+
+
+def aggregate(variant: str, deduplicate: str = "0s") -> Callable[[Bench], Measured]:
+    """Measure the aggregate stage and compare every profile."""
+
+    def do(bench: Bench) -> Measured:
+        with working_folder() as folder:
+            run = bench.run(folder, variant, deduplicate=deduplicate)
+            found = measure("aggregate", run)
+            expected = bench.topic(variant).expected()
+            require_recount(profiles(run), expected, f"aggregate-{variant}")
+            bench.reference.forget(run.application)
+            return found
+
+    return do
+
+
+def service(bench: Bench) -> Measured:
+    """Measure the service; compare the profiles in the topic and those at Target."""
+    with working_folder() as folder, target_sandbox(folder) as endpoint:
+        run = bench.run(folder, "uniform", endpoint=endpoint)
+        found = measure("service", run)
+        expected = bench.topic("uniform").expected()
+        require_recount(profiles(run), expected, "service")
+        require_delivered(endpoint, expected)
+        bench.reference.forget(run.application)
+        return found
+
+
+THINGS: Final = (
+    Thing(
+        "floor",
+        "consume only: what any consumer pays with these librdkafka settings",
+        bare("floor"),
+        checked=False,
+    ),
+    Thing(
+        "decode",
+        "the floor, and decoding by the fast codec into mapped columns",
+        bare("decode"),
+        checked=False,
+    ),
+    Thing(
+        "decode-safe",
+        f"the same by the safe codec, on {SAFE_EVENTS:,} events",
+        bare("decode_safe", SAFE_EVENTS),
+        checked=False,
+    ),
+    Thing(
+        "fold",
+        "decode, and folding each batch into new profiles, encoded",
+        bare("fold"),
+        checked=False,
+    ),
+    Thing(
+        "merge",
+        "fold, and merging with the stored profiles on disk: all but Kafka's end",
+        bare("merge"),
+        checked=False,
+    ),
+    Thing(
+        "aggregate-uniform",
+        "the whole aggregate stage, exactly-once, on uniform visitors",
+        aggregate("uniform"),
+    ),
+    Thing(
+        "aggregate-zipf",
+        "the same where few visitors buy most (zipf 1.2)",
+        aggregate("zipf"),
+        ("zipf",),
+    ),
+    Thing(
+        "aggregate-poison",
+        "the same with 5 % broken records",
+        aggregate("poison"),
+        ("poison",),
+    ),
+    Thing(
+        "aggregate-deduplicated",
+        "the same on uniform visitors with event ids remembered for 24 h",
+        aggregate("uniform", "24h"),
+    ),
+    Thing(
+        "restore",
+        "all profiles of a run from the topics into new stores, in records",
+        restore,
+    ),
+    Thing(
+        "upload-render",
+        "profile records to the encoded rows of a batch file, in rows",
+        upload_render,
+        checked=False,
+    ),
+    Thing(
+        "service",
+        "the service end to end, until Target's sandbox has confirmed every profile",
+        service,
+    ),
+)
