@@ -10,10 +10,17 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented there
+    AdminClient,
+    OffsetSpec,
+)
 
+from bench.job import PARTITIONS
 from bench.recount import difference
 from consumer.errors import SandboxError
+from consumer.profiles.directory import StateDirectory
+from consumer.profiles.fold import packed_hashes
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.service import load_plan
 
@@ -26,7 +33,12 @@ AT_ONCE: Final = 50_000
 
 
 def latest(bootstrap: str, topic: str) -> dict[bytes, bytes]:
-    """Read a topic whole, read_committed: the last value of each key."""
+    """Read a topic whole, read_committed: the last value of each key.
+
+    It is read to the end that a read_uncommitted reader sees: the markers of the last
+    transactions may still be on their way.
+    """
+    upto = ends(bootstrap, topic)
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -37,17 +49,18 @@ def latest(bootstrap: str, topic: str) -> dict[bytes, bytes]:
             "enable.partition.eof": True,
             "queued.min.messages": 1_000_000,
             "fetch.queue.backoff.ms": 5,
+            "log_level": 0,
         }
     )
-    numbers = consumer.list_topics(topic, PATIENCE_SECONDS).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
+    consumer.assign([TopicPartition(topic, number, 0) for number in upto])
     found: dict[bytes, bytes] = {}
-    left, moved = len(numbers), time.monotonic()
+    left, moved = {number for number, end in upto.items() if end}, time.monotonic()
     while left:
         for one in consumer.consume(AT_ONCE, WAIT_SECONDS):
             moved = time.monotonic()
             if one.error() is not None:
-                left -= 1
+                if (one.offset() or 0) >= upto[one.partition() or 0]:
+                    left.discard(one.partition() or 0)
                 continue
             key, value = one.key(), one.value()
             if key is not None and value is not None:
@@ -56,6 +69,21 @@ def latest(bootstrap: str, topic: str) -> dict[bytes, bytes]:
             raise SandboxError(f"The topic {topic} cannot be read to its end.")
     consumer.close()
     return found
+
+
+def ends(bootstrap: str, topic: str) -> dict[int, int]:
+    """Give the end of each partition, open transactions included."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    numbers = admin.list_topics(topic, PATIENCE_SECONDS).topics[topic].partitions
+    newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # it has no types
+    asked = admin.list_offsets(
+        {TopicPartition(topic, number): newest for number in numbers},
+        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+    )
+    return {
+        place.partition: answer.result(PATIENCE_SECONDS).offset
+        for place, answer in asked.items()
+    }
 
 
 def profiles(run: Run) -> pl.DataFrame:
@@ -83,6 +111,23 @@ def profiles(run: Run) -> pl.DataFrame:
         units=units,
         skus=skus,
     )
+
+
+def require_stored(run: Run, known: dict[bytes, bytes]) -> None:
+    """Raise `SandboxError` where the stores do not hold the topic's last records."""
+    settings = run.settings()
+    keys = packed_hashes(known)
+    held: dict[bytes, bytes] = {}
+    with StateDirectory(settings.aggregate.state_dir, run.application) as directory:
+        for number in range(PARTITIONS):
+            with directory.open(number) as store:
+                values = zip(keys, store.get_many(keys), strict=True)
+                held.update((key, value) for key, value in values if value is not None)
+    if held != dict(zip(keys, known.values(), strict=True)):
+        raise SandboxError(
+            f"The restored stores hold {len(held):,} of {len(known):,} profiles, or "
+            "not their last ones."
+        )
 
 
 def require_recount(found: pl.DataFrame, expected: pl.DataFrame, what: str) -> None:

@@ -83,20 +83,20 @@ class Meter:
         steps: dict[str, float] | None = None,
     ) -> Measured:
         """End the run, now that everything is done and closed."""
-        first, last = self._samples[0], self._samples[-1]
-        if not last.done:
-            message = "nothing was done"
-            raise ValueError(message)
-        used = cpu_seconds() - first.cpu
-        events, wall, _ = part(self._samples, 0.0)
-        return Measured(
-            events,
-            wall,
-            used / last.done * MILLION,
-            peak_rss_mb(),
-            {**second_half(self._samples), **(detail or {})},
-            steps or {},
-        )
+        found = measured_course(self._samples, cpu_seconds(), peak_rss_mb())
+        found.detail.update(detail or {})
+        found.seconds_by_step.update(steps or {})
+        return found
+
+
+def measured_course(samples: list[Sample], cpu: float, rss: float) -> Measured:
+    """Make the report of a course; `cpu` are the CPU seconds at the very end."""
+    if not samples or not samples[-1].done:
+        message = "nothing was done"
+        raise ValueError(message)
+    events, wall, _ = part(samples, 0.0)
+    used = (cpu - samples[0].cpu) / samples[-1].done * MILLION
+    return Measured(events, wall, used, rss, second_half(samples))
 
 
 def _sample(done: int) -> Sample:

@@ -16,7 +16,7 @@ from bench.meter import Measured
 from consumer.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench.job import Run
 
@@ -32,9 +32,23 @@ def measure(name: str, run: Run) -> Measured:
 
 
 def report_of(
-    command: Sequence[str], name: str, limit: float = LIMIT_SECONDS
+    command: Sequence[str], name: str, environ: Mapping[str, str] | None = None
 ) -> Measured:
     """Run a command to its end and give its report.
+
+    Raises `SandboxError` with the end of its words if there is none.
+    """
+    output = output_of(command, name, environ)
+    found = Measured.read(output)
+    if found is None:
+        raise SandboxError(f"{name} reported nothing:\n{_end(output)}")
+    return found
+
+
+def output_of(
+    command: Sequence[str], name: str, environ: Mapping[str, str] | None = None
+) -> str:
+    """Run a command to its end and give what it printed.
 
     Raises `SandboxError` with the end of its words if it fails or takes too long. It
     is a session of its own, so that nothing of it outlives this call.
@@ -45,17 +59,21 @@ def report_of(
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env=environ,
         start_new_session=True,
     ) as process:
         try:
-            output, errors = process.communicate(timeout=limit)
+            output, errors = process.communicate(timeout=LIMIT_SECONDS)
         except subprocess.TimeoutExpired as error:
-            raise SandboxError(f"{name} did not end within {limit:g} s.") from error
+            raise SandboxError(f"{name} took over {LIMIT_SECONDS:g} s.") from error
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    found = Measured.read(output)
-    if found is None or process.returncode:
-        last = "\n".join((output + errors).strip().splitlines()[-END_LINES:])
-        raise SandboxError(f"{name} ended with {process.returncode}:\n{last}")
-    return found
+    if process.returncode:
+        words = _end(output + errors)
+        raise SandboxError(f"{name} ended with {process.returncode}:\n{words}")
+    return output
+
+
+def _end(words: str) -> str:
+    return "\n".join(words.strip().splitlines()[-END_LINES:])

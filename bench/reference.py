@@ -100,8 +100,7 @@ class Reference:
         leaving = [
             name
             for name in known
-            if (name.startswith(application) if application else True)
-            and not name.startswith(("bench-", "__"))
+            if application in name and not name.startswith(("bench-", "__"))
         ]
         self._delete(leaving)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from bench.meter import ENOUGH, MILLION
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,12 +26,15 @@ class Row:
     name: str
     rounds: list[Measured] = field(default_factory=list)
     checked: bool | None = None
-    note: str = ""
+    skipped: str = ""
+    failed: str = ""
 
     def figures(self) -> dict[str, Any]:
         """Give the row as `results.json` has it."""
+        if self.failed:
+            return {"name": self.name, "failed": self.failed, "checked": False}
         if not self.rounds:
-            return {"name": self.name, "skipped": self.note}
+            return {"name": self.name, "skipped": self.skipped}
         row: dict[str, Any] = {"name": self.name, "events": self.rounds[0].events}
         for name in FIGURES:
             row[name] = self._median(name)
@@ -49,6 +54,11 @@ class Row:
             elif merged:
                 row[group] = merged
         return row
+
+    @property
+    def cpu(self) -> float:
+        """The median of the CPU seconds per million events."""
+        return self._median("cpu_s_per_million")
 
     def _median(self, name: str) -> float:
         return rounded(median([getattr(one, name) for one in self.rounds]))
@@ -70,54 +80,46 @@ def write(rows: list[Row], path: Path) -> None:
 
 def table(rows: list[Row]) -> Table:
     """Draw the rows with their medians and ranges, beside the floor of this run."""
-    shown = Table(title="Medians of the rounds, their range in brackets")
-    shown.add_column("")
-    for name in ("events", "events/s", "CPU s per million", "× floor", "peak RSS MB"):
-        shown.add_column(name, justify="right")
+    shown = Table(title="Medians of the rounds (least - most)", title_justify="left")
+    shown.add_column("", no_wrap=True)
+    for name in ("events", "events/s", "CPU s per million", "× floor", "peak MB"):
+        shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("profiles")
-    floor = next((row for row in rows if row.name == "floor" and row.rounds), None)
-    base = floor.figures()["cpu_s_per_million"] if floor else None
+    base = next((row.cpu for row in rows if row.name == "floor" and row.rounds), 0.0)
     for row in rows:
-        it = row.figures()
-        if "skipped" in it:
-            shown.add_row(row.name, "skipped: " + row.note, style="dim")
+        if row.failed or not row.rounds:
+            word = "failed" if row.failed else "skipped"
+            shown.add_row(row.name, word, style="red" if row.failed else "dim")
             continue
+        it = row.figures()
         low, high = it["events_per_s_range"]
         least, most = it["cpu_s_per_million_range"]
-        cpu = it["cpu_s_per_million"]
         shown.add_row(
             row.name,
             f"{it['events']:,}",
-            f"{it['events_per_s']:,.0f} ({low:,.0f}-{high:,.0f})",
-            f"{cpu:.2f} ({least:.2f}-{most:.2f})",
-            f"{cpu / base:.1f}" if base else "",
+            f"{it['events_per_s']:,.0f} ({low:,.0f} - {high:,.0f})",
+            f"{row.cpu:.2f} ({least:.2f} - {most:.2f})",
+            f"{row.cpu / base:.1f}" if base else "",
             f"{it['peak_rss_mb']:,.0f}",
-            {True: "[green]as recounted[/]", False: "[red]wrong[/]", None: ""}[
-                row.checked
-            ],
+            "as recounted" if row.checked else "",
         )
     return shown
 
 
-def steps(rows: list[Row], most: int = 12) -> Table:
+def steps(rows: list[Row]) -> Table:
     """Draw where the wall time of the stages goes, in µs an event."""
-    shown = Table(title="Where the time goes: wall µs an event by step")
-    shown.add_column("")
-    names: dict[str, float] = {}
-    found: dict[str, dict[str, float]] = {}
+    title = "Where the time goes: wall µs an event by step (fetch and wait_budget wait)"
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("", no_wrap=True)
+    found: list[dict[str, float]] = []
     for row in rows:
-        if row.rounds and row.rounds[0].seconds_by_step:
-            done = row.rounds[-1].detail.get("events_in_steps", row.rounds[-1].events)
-            spent = row.figures()["seconds_by_step"]
-            found[row.name] = {k: v / done * 1e6 for k, v in spent.items()}
-            for key, value in found[row.name].items():
-                names[key] = max(names.get(key, 0.0), value)
-    kept = [key for key in names if key in sorted(names, key=names.__getitem__)[-most:]]
-    for row_name in found:
-        shown.add_column(row_name, justify="right")
-    for key in kept:
-        cells = [
-            f"{one[key]:.2f}" if key in one else "" for one in found.values()
-        ]
-        shown.add_row(key, *cells)
+        if row.rounds and (spent := row.figures().get("seconds_by_step")):
+            shown.add_column(
+                row.name.replace("aggregate-", "aggregate\n"), justify="right"
+            )
+            done = row.rounds[0].events / ENOUGH
+            found.append({step: s / done * MILLION for step, s in spent.items()})
+    for step in dict.fromkeys(step for one in found for step in one):
+        cells = [f"{one[step]:.2f}" if step in one else "" for one in found]
+        shown.add_row(step, *cells)
     return shown

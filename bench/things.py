@@ -10,8 +10,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from bench.check import profiles, require_recount
+from bench.check import latest, profiles, require_recount, require_stored
 from bench.job import Run
+from bench.peers.kafka_streams import (
+    built,
+    kafka_streams_profiles,
+    measure_kafka_streams,
+)
+from bench.peers.quix import environment, measure_quix, quix_profiles
 from bench.processes import measure
 from bench.reference import Reference, Topic, working_folder
 from bench.target import require_delivered, target_sandbox
@@ -52,7 +58,6 @@ class Bench:
             records=topic.records,
             **differs,
         )
-
 
     def finished_run(self) -> Run:
         """Give a run of the stage on uniform visitors that has ended, checked.
@@ -98,7 +103,10 @@ def restore(bench: Bench) -> Measured:
     with working_folder() as folder:
         alone = measure("bare", replace(done, folder=str(folder)))
     with working_folder() as folder:
-        found = measure("restore", replace(done, folder=str(folder)))
+        run = replace(done, folder=str(folder))
+        found = measure("restore", run)
+        topic = run.settings().topics.profiles
+        require_stored(run, latest(run.bootstrap, topic))
     detail = {
         "records_per_s": found.events_per_s,
         "bare_consumer_records_per_s": alone.events_per_s,
@@ -137,6 +145,30 @@ def service(bench: Bench) -> Measured:
         expected = bench.topic("uniform").expected()
         require_recount(profiles(run), expected, "service")
         require_delivered(endpoint, expected)
+        bench.reference.forget(run.application)
+        return found
+
+
+def quix(bench: Bench) -> Measured:
+    """Measure Quix Streams and compare its profiles."""
+    environment()
+    with working_folder() as folder:
+        run = bench.run(folder, "uniform")
+        found = measure_quix(run)
+        require_recount(quix_profiles(run), bench.topic("uniform").expected(), "quix")
+        bench.reference.forget(run.application)
+        return found
+
+
+def kafka_streams(bench: Bench) -> Measured:
+    """Measure Kafka Streams and compare its profiles."""
+    built()
+    with working_folder() as folder:
+        run = bench.run(folder, "uniform")
+        bench.reference.create(f"{run.application}.profiles")
+        found = measure_kafka_streams(run)
+        expected = bench.topic("uniform").expected()
+        require_recount(kafka_streams_profiles(run), expected, "kafka-streams")
         bench.reference.forget(run.application)
         return found
 
@@ -209,5 +241,15 @@ THINGS: Final = (
         "service",
         "the service end to end, until Target's sandbox has confirmed every profile",
         service,
+    ),
+    Thing(
+        "quix",
+        "Quix Streams, exactly-once, RocksDB, in an environment of its own",
+        quix,
+    ),
+    Thing(
+        "kafka-streams",
+        "Kafka Streams, EOS v2, 2 threads, RocksDB: its second half, when it is warm",
+        kafka_streams,
     ),
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 import uvloop
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from bench.meter import Meter
 from consumer.clock import SystemClock
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from consumer.service import Stage
 
 LOOK_SECONDS: Final = 0.01
+LED_SECONDS: Final = 10.0
 
 Details = dict[str, float]
 
@@ -59,6 +62,27 @@ def create_topics(settings: Settings) -> None:
     admin = TopicAdmin(settings)
     specs, _ = admin.plan()
     admin.create(specs)
+    _wait_until_led(settings, [spec.name for spec in specs])
+
+
+def _wait_until_led(settings: Settings, topics: list[str]) -> None:
+    """Return when the broker answers for each partition, some time after it shows it."""
+    options = {**settings.kafka.for_consumer(), "group.id": "bench-look"}
+    looking = Consumer(options)
+    for topic in topics:
+        for number in looking.list_topics(topic, LED_SECONDS).topics[topic].partitions:
+            deadline = time.monotonic() + LED_SECONDS
+            while True:
+                try:
+                    place = TopicPartition(topic, number)
+                    looking.get_watermark_offsets(place, LED_SECONDS)
+                except KafkaException:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
+                else:
+                    break
+    looking.close()
 
 
 async def served(
@@ -107,8 +131,12 @@ def total(metric: Counter | Gauge, suffix: str = "_total") -> float:
 def seconds_by_step(service: Service) -> dict[str, float]:
     """Give the seconds of wall time that each step of the stages took."""
     return {
-        f"{sample.labels['stage']} {sample.labels['step']}": round(sample.value, 3)
+        _name(sample.labels["stage"], sample.labels["step"]): round(sample.value, 3)
         for family in service.metrics.step_seconds.collect()
         for sample in family.samples
         if sample.value
     }
+
+
+def _name(stage: str, step: str) -> str:
+    return step if stage == "aggregate" else f"{stage} {step}"

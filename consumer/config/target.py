@@ -89,6 +89,15 @@ class DeliverySettings(Group):
         ge=0.1,
         le=3_600,
     )
+    deadline: Duration = setting(
+        600.0,
+        about="How long a file is tried again that fails: beyond it a file that Target "
+        "answers with errors is divided to find the rows at fault; one without any "
+        "answer gives its rows back, to go with newer ones.",
+        allowed=A_DURATION + ", from 1s to 24h",
+        ge=1,
+        le=86_400,
+    )
     confirm_timeout: Duration = setting(
         1_800.0,
         about="After how long without an end a batch's rows are sent again.",

@@ -188,7 +188,7 @@ class BatchWork:
     def _stored(
         self, slots: Slots, partitions: Mapping[int, OpenPartition]
     ) -> pa.RecordBatch:
-        """Gather the stored profiles, a row a slot; a new visitor has the neutral one."""
+        """Gather the stored profiles, a row a slot; new visitors have a neutral one."""
         found: list[bytes | None] = []
         for number, part in _runs(slots.partitions):
             found += partitions[number].store.get_many(slots.keys[part])

@@ -171,6 +171,7 @@ class UploadStage:
             renderer=self._renderer,
             pending=Pending(limits, len(first_line)),
             ledger=ledger,
+            rejected=rejected,
             ranges=ProfilesRanges(settings),
             client=client,
             worker=worker,
@@ -180,7 +181,7 @@ class UploadStage:
             refused=self._refused,
             calling=calling,
         )
-        self._intake = Intake(self._context, self._reader, rejected)
+        self._intake = Intake(self._context, self._reader)
         self._confirmation = Confirmation(self._context)
         self._delivery = Delivery(self._context, self._confirmation, first_line)
         self._assignment = Assignment(

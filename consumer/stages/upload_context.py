@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from consumer.config import Settings
     from consumer.errors import PartitionHalt
     from consumer.kafka.profiles_ranges import ProfilesRanges
+    from consumer.kafka.rejected_rows import RejectedRows
     from consumer.kafka.uploads_ledger import UploadsLedger
     from consumer.stages.call_gate import CallGate
     from consumer.target.client import TargetClient
@@ -88,6 +89,7 @@ class UploadContext:
     renderer: Renderer
     pending: Pending
     ledger: UploadsLedger
+    rejected: RejectedRows
     ranges: ProfilesRanges
     client: TargetClient
     worker: Worker

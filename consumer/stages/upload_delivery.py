@@ -5,6 +5,13 @@ acceptance of its row is durable in the ledger; no row is dropped. A POST whose 
 unknown may have been taken: the batch is tried again with the same rows, which repeats
 an absolute snapshot, and its visitors' latest rows are sent once more after
 `confirm_timeout`, so that a copy that lands late does not stay.
+
+A file that Target refuses is divided, see `upload_refusals`. One that fails for longer
+than `target.delivery.deadline` is no longer insisted on: where Target answers, the
+file itself may be why, so it is divided as if refused; where it does not, the rows go
+back among the waiting ones, and newer rows replace them there.
+
+Over 300 lines: one batch's way is read best in one place.
 """
 
 from __future__ import annotations
@@ -15,12 +22,12 @@ from uuid import uuid4
 
 import numpy as np
 
-from consumer.errors import PartitionHalt
-from consumer.failpoints import failpoint
 from consumer.kafka.uploads_ledger import Entry
 from consumer.stages.upload_context import AUTHORISATION_PAUSE, UploadContext
+from consumer.stages.upload_refusals import Refusal, Refusals
 from consumer.target.backoff import full_jitter
 from consumer.target.batch_file import body
+from consumer.target.bisection import Search
 from consumer.target.outcome import (
     Accepted,
     Outcome,
@@ -47,17 +54,30 @@ LABELS: Final = {
     Rejected: "rejected",
     Unauthorised: "unauthorised",
 }
+CUT_OFFS: Final = 3
+"""So often in a row a connection may go before the file is out; then the file is taken
+to be too large, as some servers say by hanging up."""
+
+_WORTH_DIVIDING: Final = 1_000_000  # bytes; no server finds less too large
+_TRIES_OF_A_PART: Final = 3  # once the whole file has failed beyond its deadline
+
 log = get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Upload:
-    """One batch on its way; `ambiguous_at` is the last try without a clear answer."""
+    """One batch on its way.
+
+    `ambiguous_at` is the last try without a clear answer, `failing_since` (monotonic)
+    the first of the tries that failed since something else was in the way.
+    """
 
     sealed: Sealed
     entries: list[Entry]
     parts: tuple[bytes, memoryview]
     attempt: int = 0
+    cut_offs: int = 0
+    failing_since: float | None = None
     ambiguous_at: float | None = None
     batch: str = field(default_factory=lambda: uuid4().hex)
 
@@ -76,6 +96,7 @@ class Delivery:
         self._context = context
         self._confirmation = confirmation
         self._first_line = first_line
+        self._refusals = Refusals(context)
         self._posting: dict[int, frozenset[int]] = {}
 
     def posting(self) -> Iterable[frozenset[int]]:
@@ -83,21 +104,35 @@ class Delivery:
         return self._posting.values()
 
     async def deliver(self, sealed: Sealed, granted: Callable[[], None]) -> None:
-        """See a batch through to its acceptance.
+        """See a batch through: accepted, put down row by row, halted or given back.
 
         `granted` is called once its first call may start, or when there will be none.
         """
+        search = Search()
+        files = [sealed]
+        suspects: list[Refusal] = []
         try:
-            waiting = [sealed]
-            while waiting:
-                waiting += await self._deliver(waiting.pop(0), granted)
+            while files:
+                upload = await self._begin(files.pop())
+                refusal = await self._send(upload, search, granted)
+                if refusal is None:
+                    continue
+                parts = await self._refusals.judge(refusal, search)
+                await self._close_intent(upload)
+                if parts is None:
+                    left = [*files, *(suspect.sealed for suspect in suspects)]
+                    await self._refusals.give_up(refusal, left, search)
+                    return
+                if parts:
+                    files += reversed(parts)
+                else:
+                    suspects.append(refusal)
+            await self._refusals.settle(suspects, search)
         finally:
             granted()
 
-    async def _deliver(
-        self, sealed: Sealed, granted: Callable[[], None]
-    ) -> Sequence[Sealed]:
-        """Deliver one file; returns the files that it was divided into, if it was."""
+    async def _begin(self, sealed: Sealed) -> _Upload:
+        """Write the intent."""
         context = self._context
         upload = _Upload(sealed, [], body(self._first_line, sealed.rows))
         upload.entries = [
@@ -109,6 +144,14 @@ class Delivery:
         began = context.clock.monotonic()
         await context.durably("writing an intent", context.ledger.write, upload.entries)
         context.observe("ledger", began)
+        return upload
+
+    async def _send(
+        self, upload: _Upload, search: Search, granted: Callable[[], None]
+    ) -> Refusal | None:
+        """Send one file until it is accepted or given back (None), or refused."""
+        context = self._context
+        sealed = upload.sealed
         while True:
             began = context.clock.monotonic()
             await context.gate.take("submit")
@@ -116,22 +159,48 @@ class Delivery:
             granted()
             if not sealed.partitions <= context.calling:
                 await self._give_back(upload)
-                return ()
+                return None
             self._posting[sealed.number] = sealed.partitions
             entries: Sequence[Entry] = ()
             try:
                 outcome = await self._post(upload)
                 if isinstance(outcome, Accepted):
+                    search.accepted()
+                    self._refusals.accepted()
                     entries = await self._accepted(upload, outcome)
             finally:
                 self._posting.pop(sealed.number, None)
                 context.changed.set()
             if isinstance(outcome, Accepted):
                 await self._confirmation.follow(entries, sealed)
-                return ()
+                return None
             if isinstance(outcome, Split | Rejected):
-                return await self._refused(upload, outcome)
+                too_large = isinstance(outcome, Split)
+                return Refusal(sealed, outcome.reason, too_large=too_large)
             await self._pause(upload, outcome)
+            if isinstance(outcome, Retry):
+                if refusal := self._insisted(upload, outcome, search):
+                    return refusal
+                if not outcome.answered and self._late(upload):
+                    await self._give_back(upload)
+                    return None
+
+    def _late(self, upload: _Upload) -> bool:
+        since = upload.failing_since
+        deadline = self._context.settings.target.delivery.deadline
+        return since is not None and self._context.clock.monotonic() - since > deadline
+
+    def _insisted(
+        self, upload: _Upload, outcome: Retry, search: Search
+    ) -> Refusal | None:
+        """Take a file that keeps failing as refused, if it can be what is at fault."""
+        if upload.cut_offs >= CUT_OFFS and upload.size > _WORTH_DIVIDING:
+            return Refusal(upload.sealed, outcome.reason, too_large=True)
+        tried = search.doubtful and upload.attempt >= _TRIES_OF_A_PART
+        if outcome.answered and (tried or self._late(upload)):
+            search.doubtful = True
+            return Refusal(upload.sealed, outcome.reason, too_large=False)
+        return None
 
     async def _post(self, upload: _Upload) -> Outcome:
         context = self._context
@@ -185,8 +254,10 @@ class Delivery:
         pause = full_jitter(upload.attempt, context.random.random)
         match outcome:
             case Throttled(reason, after):
+                upload.failing_since = None
                 context.gate.hold(max(after, pause))
             case Unauthorised(reason):
+                upload.failing_since = None
                 pause = AUTHORISATION_PAUSE * (0.75 + context.random.random() / 2)
                 context.gate.hold(pause)
                 context.refused(reason)
@@ -194,6 +265,9 @@ class Delivery:
             case Retry(reason, ambiguous, after):
                 if ambiguous:
                     upload.ambiguous_at = context.clock.now()
+                if upload.failing_since is None:
+                    upload.failing_since = context.clock.monotonic()
+                upload.cut_offs = upload.cut_offs + 1 if outcome.cut_off else 0
                 pause = max(after, pause)
             case _:
                 raise AssertionError(outcome)
@@ -207,42 +281,6 @@ class Delivery:
         )
         if isinstance(outcome, Retry):
             await context.clock.sleep(pause)
-
-    async def _refused(
-        self, upload: _Upload, outcome: Split | Rejected
-    ) -> Sequence[Sealed]:
-        """Divide a file that Target refuses; halt its partition if that is no use.
-
-        A file that is too large is halved, one that is rejected is divided by partition
-        only, so that one partition's rows do not stop the others'.
-        """
-        context = self._context
-        sealed = upload.sealed
-        log.warning(
-            "Target refuses a batch.",
-            batch=upload.batch,
-            outcome=LABELS[type(outcome)],
-            reason=outcome.reason,
-            rows=len(sealed),
-            partitions=sorted(sealed.partitions),
-        )
-        parts: list[Sealed] = []
-        if isinstance(outcome, Split) or len(sealed.partitions) > 1:
-            parts = await context.worker(context.pending.divide, sealed.number)
-        if not parts:
-            halt = PartitionHalt(
-                "rejected_batch",
-                "Read Target's reason, correct the attributes, and start again: the "
-                "rows are still to be sent.",
-                what=f"Target refuses a batch of {len(sealed):,} rows: "
-                f"{outcome.reason}.",
-            )
-            for partition in sealed.partitions:
-                await context.halt(partition, halt)
-            now = context.clock.monotonic()
-            await context.worker(context.pending.ended, sealed.number, now)
-        await self._close_intent(upload)
-        return parts
 
     async def _give_back(self, upload: _Upload) -> None:
         """Undo a batch with rows of a partition that has left: not ours to send."""

@@ -20,7 +20,6 @@ from consumer.telemetry.logging import get_logger
 if TYPE_CHECKING:
     from consumer.kafka.profiles_batches import ProfileBatch
     from consumer.kafka.profiles_reader import ProfilesReader
-    from consumer.kafka.rejected_rows import RejectedRows
     from consumer.stages.upload_context import UploadContext
 
 _ROOM_SECONDS: Final = 1.0  # between two looks whether there is room again
@@ -31,13 +30,10 @@ log = get_logger(__name__)
 class Intake:
     """Moves batches from the reader to `Pending`; `run` is its loop."""
 
-    def __init__(
-        self, context: UploadContext, reader: ProfilesReader, rejected: RejectedRows
-    ) -> None:
+    def __init__(self, context: UploadContext, reader: ProfilesReader) -> None:
         """Take nothing yet."""
         self._context = context
         self._reader = reader
-        self._rejected = rejected
 
     async def run(self) -> None:
         """Take records in, as long as there is room, until cancelled."""
@@ -102,7 +98,7 @@ class Intake:
     async def _reject(self, rows: list[RejectedRow]) -> None:
         """Keep rows that Target cannot take before their offsets may be passed."""
         context = self._context
-        await context.durably("keeping rejected rows", self._rejected.write, rows)
+        await context.durably("keeping rejected rows", context.rejected.write, rows)
         for row in rows:
             context.metrics.rejected_rows.labels(row.reason).inc()
         log.warning(

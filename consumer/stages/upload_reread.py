@@ -80,3 +80,17 @@ def _read(
             "visitor", keep="last", maintain_order=True
         )
     return latest
+
+
+async def versions(context: UploadContext, partition: int, offset: int) -> list[int]:
+    """Return the version of the profile at an offset; none if compaction took it."""
+    return await context.durably(
+        "reading a profile again", _versions, context, partition, offset
+    )
+
+
+def _versions(context: UploadContext, partition: int, offset: int) -> list[int]:
+    found: list[int] = []
+    for batch in context.ranges.read(partition, [(offset, offset)]):
+        found += context.renderer.rows(batch.values).column("version").to_pylist()
+    return found

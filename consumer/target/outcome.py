@@ -67,7 +67,7 @@ class Retry:
     """Try the same file again, at the earliest after `after` seconds.
 
     `ambiguous`: Target may have taken it nevertheless, so a copy may land later.
-    `answered`: the fault was told by an answer, which may be about this file alone.
+    `answered`: the fault was told by an answer that may be about this file alone.
     `cut_off`: the connection went before the file was out, as where a server that finds
     it too large hangs up at once.
     """
@@ -152,7 +152,7 @@ def classify(reply: Reply, now: float) -> Outcome:  # noqa: PLR0911 - a table
         return Throttled(said, after)
     if status in _REDIRECT or status in (404, 405, 410):
         what = f"{said}: nothing at this address takes files"
-        return Retry(what, ambiguous=False, after=after)
+        return Retry(what, ambiguous=False, after=after, answered=False)
     if status in _CLIENT_ERROR and status != 408:  # noqa: PLR2004 - HTTP's own number
         return Rejected(said)
     return Retry(said, ambiguous=True, after=after)

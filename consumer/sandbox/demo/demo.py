@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 TOPIC: Final = "purchases"
 APPLICATION: Final = "demo"
 PARTITIONS: Final = 8
+OUR_TOPICS: Final = ("profiles", "state", "uploads", "dead-letters")
 LOOK_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 60.0
 # Without any progress for so long, something is broken.
@@ -87,11 +88,7 @@ def run_demo(spec: Spec, *, keep: Path | None, console: Console | None = None) -
         kafka = stack.enter_context(EmbeddedKafka())
         reckoning = asyncio.run(_run(spec, folder, kafka.bootstrap, console))
         _print_reckoning(reckoning, console)
-        if keep:
-            console.print(
-                f"Configuration, state and the service's log are in {keep}.",
-                soft_wrap=True,
-            )
+        _print_next(keep, console)
     return reckoning.agrees
 
 
@@ -246,6 +243,22 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.completed:>10,.0f}"),
         TimeElapsedColumn(),
         console=console,
+    )
+
+
+def _print_next(keep: Path | None, console: Console) -> None:
+    """Say where to look next."""
+    topics = ", ".join(f"{APPLICATION}.{name}" for name in OUR_TOPICS)
+    console.print(
+        f"It went from the topic {TOPIC} through {topics} to Target. ",
+        f"Its configuration, state and log are in {keep}."
+        if keep
+        else "Keep its configuration, state and log with --keep FOLDER. Start the "
+        "parts by hand with `pos-consumer sandbox`, and see docs/operations.md.",
+        sep="",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.errors import PartitionHalt
@@ -360,7 +360,14 @@ def sequential(stream: list[tuple[str, str, int, int]]) -> list[str]:
     return words
 
 
+FULL = [("ann", "a", 1, 0), ("ann", "b", 1, 1), ("ann", "c", 1, 2)]
+GONE_IN_THE_END = [*FULL, ("ann", "a", -1, 3)]
+REPEAT_OF_A_REFUSED = [*FULL, ("ann", "a", -1, 2), ("ann", "d", 1, 3)]
+
+
 @examples(60)
+@example(stream=GONE_IN_THE_END, cuts=[])
+@example(stream=REPEAT_OF_A_REFUSED, cuts=[])
 @given(stream=STREAMS, cuts=st.lists(st.integers(0, 16), max_size=3))
 def test_max_keys_refuses_what_a_walk_would_in_any_split(
     compiled: World, stream: list[tuple[str, str, int, int]], cuts: list[int]
