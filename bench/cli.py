@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from bench.peers import PeerUnavailable
+from bench.plot import plot
+from bench.processes import ROOT
 from bench.reference import opened
 from bench.results import Row, steps, table, write
 from bench.things import THINGS, Bench, Thing
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESULTS: Final = Path(__file__).with_name("results.json")
+PLOT: Final = ROOT / "docs" / "bench.svg"
 EVENTS: Final = 2_000_000
 QUICK_EVENTS: Final = 400_000
 ROUNDS: Final = 3
@@ -71,14 +75,16 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--output",
         type=Path,
-        help="where the rows are kept, default bench/results.json; a quick run keeps "
-        "none unless told where",
+        metavar="FILE",
+        help="keep the rows there as JSON; a run of everything keeps them in "
+        "bench/results.json and draws docs/bench.svg",
     )
     given = parser.parse_args(words)
     given.things = _chosen(parser, given)
     given.rounds = given.rounds or (1 if given.quick else ROUNDS)
     given.events = given.events or (QUICK_EVENTS if given.quick else EVENTS)
-    given.output = given.output or (None if given.quick else RESULTS)
+    given.whole = len(given.things) == len(THINGS)
+    given.output = given.output or (RESULTS if given.whole else None)
     return given
 
 
@@ -104,6 +110,8 @@ def _positive(text: str) -> int:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the bench; 1 if a profile is wrong or something broke."""
     given = arguments(words)
+    # An exit in order ends what was started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
@@ -132,6 +140,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.output:
         write(rows, given.output)
         console.print(f"Kept in {given.output}.")
+    if given.whole:
+        PLOT.write_text(plot([row.figures() for row in rows]), "utf-8")
     return int(failed)
 
 

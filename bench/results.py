@@ -70,11 +70,8 @@ def rounded(value: float) -> float:
 
 
 def write(rows: list[Row], path: Path) -> None:
-    """Write the rows, one object a line; rows of earlier runs by other names stay."""
-    new = {row.name: row.figures() for row in rows}
-    old = json.loads(path.read_text("utf-8")) if path.exists() else []
-    kept = {row["name"]: row for row in old} | new
-    lines = ",\n".join("  " + json.dumps(row) for row in kept.values())
+    """Write the rows, one object a line."""
+    lines = ",\n".join("  " + json.dumps(row.figures()) for row in rows)
     path.write_text(f"[\n{lines}\n]\n", "utf-8")
 
 
@@ -82,9 +79,9 @@ def table(rows: list[Row]) -> Table:
     """Draw the rows with their medians and ranges, beside the floor of this run."""
     shown = Table(title="Medians of the rounds (least - most)", title_justify="left")
     shown.add_column("", no_wrap=True)
-    for name in ("events", "events/s", "CPU s per million", "× floor", "peak MB"):
+    for name in ("events", "events/s", "CPU s per million", "of floor", "peak MB"):
         shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("profiles")
+    shown.add_column("profiles", no_wrap=True)
     base = next((row.cpu for row in rows if row.name == "floor" and row.rounds), 0.0)
     for row in rows:
         if row.failed or not row.rounds:
@@ -92,18 +89,25 @@ def table(rows: list[Row]) -> Table:
             shown.add_row(row.name, word, style="red" if row.failed else "dim")
             continue
         it = row.figures()
-        low, high = it["events_per_s_range"]
-        least, most = it["cpu_s_per_million_range"]
         shown.add_row(
             row.name,
             f"{it['events']:,}",
-            f"{it['events_per_s']:,.0f} ({low:,.0f} - {high:,.0f})",
-            f"{row.cpu:.2f} ({least:.2f} - {most:.2f})",
+            _spread(it, "events_per_s", "{:,.0f}"),
+            _spread(it, "cpu_s_per_million", "{:.2f}"),
             f"{row.cpu / base:.1f}" if base else "",
             f"{it['peak_rss_mb']:,.0f}",
             "as recounted" if row.checked else "",
         )
     return shown
+
+
+def _spread(figures: dict[str, Any], name: str, written: str) -> str:
+    """Write a figure, with the least and the most where there were several rounds."""
+    middle = written.format(figures[name])
+    if figures["rounds"] == 1:
+        return middle
+    least, most = (written.format(one) for one in figures[f"{name}_range"])
+    return f"{middle} ({least} - {most})"
 
 
 def steps(rows: list[Row]) -> Table:

@@ -18,6 +18,7 @@ from consumer.sandbox.supervised import SupervisedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from http.client import HTTPResponse
     from pathlib import Path
 
 START_SECONDS: Final = 30.0
@@ -28,17 +29,32 @@ NAMES: Final = ("orders", "returns", "revenue", "last_store", "largest_order")
 @contextmanager
 def target_sandbox(folder: Path) -> Iterator[str]:
     """Run the sandbox and give its endpoint."""
+    command = ["-m", "consumer", "sandbox", "target", "--port"]
+    with _served(folder, command) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def receiver(folder: Path) -> Iterator[str]:
+    """Run what takes every file and keeps none, and give its endpoint."""
+    with _served(folder, ["-m", "bench.receiver"]) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def _served(folder: Path, words: list[str]) -> Iterator[str]:
+    """Run a server whose last argument is its port, until it is left."""
     port = free_port()
-    command = [sys.executable, "-m", "consumer", "sandbox", "target"]
     log = folder / "target.log"
-    with SupervisedProcess([*command, "--port", str(port)], log=log) as process:
+    command = [sys.executable, *words, str(port)]
+    with SupervisedProcess(command, log=log) as process:
         process.start()
         endpoint = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + START_SECONDS
         while not _answers(endpoint):
             if time.monotonic() > deadline or not process.running:
-                words = log.read_text("utf-8", "replace")
-                raise SandboxError(f"The Target sandbox does not start: {words}")
+                said = log.read_text("utf-8", "replace")
+                raise SandboxError(f"Target's stand-in does not start: {said}")
             time.sleep(0.1)
         yield endpoint
 
@@ -83,5 +99,8 @@ def _answers(endpoint: str) -> bool:
     return True
 
 
-def _asked(address: str):  # noqa: ANN202
-    return urllib.request.urlopen(address, timeout=ANSWER_SECONDS)  # noqa: S310 - loopback, made above
+def _asked(address: str) -> HTTPResponse:
+    answer: HTTPResponse = urllib.request.urlopen(  # noqa: S310 - loopback, made above
+        address, timeout=ANSWER_SECONDS
+    )
+    return answer

@@ -6,7 +6,6 @@ raises `SandboxError` where the result is not the recount's.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,12 +19,13 @@ from bench.peers.kafka_streams import (
 from bench.peers.quix import environment, measure_quix, quix_profiles
 from bench.processes import measure
 from bench.reference import Reference, Topic, working_folder
-from bench.target import require_delivered, target_sandbox
+from bench.target import receiver, require_delivered, target_sandbox
 
 SAFE_EVENTS: Final = 50_000
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import ExitStack
 
     from bench.meter import Measured
 
@@ -137,6 +137,12 @@ def aggregate(variant: str, deduplicate: str = "0s") -> Callable[[Bench], Measur
     return do
 
 
+def post(bench: Bench) -> Measured:
+    """Measure sending files to a receiver that is another process."""
+    with working_folder() as folder, receiver(folder) as endpoint:
+        return measure("post", bench.run(folder, "uniform", endpoint=endpoint))
+
+
 def service(bench: Bench) -> Measured:
     """Measure the service; compare the profiles in the topic and those at Target."""
     with working_folder() as folder, target_sandbox(folder) as endpoint:
@@ -235,6 +241,12 @@ THINGS: Final = (
         "upload-render",
         "profile records to the encoded rows of a batch file, in rows",
         upload_render,
+        checked=False,
+    ),
+    Thing(
+        "post",
+        "batch files of nearly 50 MB sent to a local receiver, in rows",
+        post,
         checked=False,
     ),
     Thing(

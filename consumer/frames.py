@@ -94,9 +94,10 @@ class Events:
     """Decoded and mapped events, fit to be folded.
 
     `records` (int64) is the row in the `Records` of the batch. `identity` has the
-    columns `event_id` String, `visitor` String and `event_time` Int64 (microseconds
-    since the epoch), none of them null. `operands` holds one column per operand of
-    the plan's event attributes (see `plan.compile.Plan`); null: takes no part.
+    columns `event_id`, `visitor` and `key` (String; what the record's key must be) and
+    `event_time` Int64 (microseconds since the epoch); only `key` may be null.
+    `operands` holds one column per operand of the plan's event attributes (see
+    `plan.compile.Plan`); null: takes no part.
     """
 
     records: NDArray[np.int64]

@@ -30,7 +30,7 @@ from consumer.kafka.topics import Cluster, TopicAdmin
 from consumer.plan.compile import Plan, compile_plan
 from consumer.profiles.directory import StateDirectory
 from consumer.profiles.record import ProfileCodec, ProfileSchema
-from consumer.profiles.rows import RowRenderer
+from consumer.profiles.rows import RowRenderer, check_rendering
 from consumer.stages.aggregate import AggregateStage
 from consumer.stages.batch import BatchWork
 from consumer.stages.generations import agree
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
     from consumer.config import Settings
+    from consumer.events.codecs import Codec
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +71,15 @@ def load_plan(settings: Settings) -> tuple[Plan, SchemaFolder]:
     """Compile the configuration against the newest schema; files only, no network."""
     schemas = SchemaFolder(settings.purchases.schemas)
     _, codec = schemas.newest()
-    return compile_plan(settings, codec.sample_frame()), schemas
+    return checked_plan(settings, codec), schemas
+
+
+def checked_plan(settings: Settings, codec: Codec) -> Plan:
+    """Compile the configuration against one schema and try what it renders."""
+    plan = compile_plan(settings, codec.sample_frame())
+    for attribute in plan.attributes:
+        check_rendering(attribute)
+    return plan
 
 
 class Service:

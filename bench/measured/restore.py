@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from bench.measured.service_runs import flowing, served, total
 from bench.job import PARTITIONS
+from bench.measured.service_runs import flowing, served, total
 from bench.meter import Meter
 from consumer.clock import SystemClock
 from consumer.service import Service

@@ -22,9 +22,10 @@ def main(run: Run) -> None:
     async def delivered(service: Service) -> dict[str, float]:
         began = time.monotonic()
         with Topics(run.bootstrap, run.application) as topics:
-            while total(service.metrics.in_flight_batches, "") or not (
-                await asyncio.to_thread(topics.uploaded)
-            ):
+            while True:
+                in_flight = total(service.metrics.in_flight_batches, "")
+                if not in_flight and await asyncio.to_thread(topics.uploaded):
+                    break
                 await asyncio.sleep(LOOK_SECONDS)
         return {
             "delivered_after_s": time.monotonic() - began,

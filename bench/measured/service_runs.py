@@ -66,7 +66,7 @@ def create_topics(settings: Settings) -> None:
 
 
 def _wait_until_led(settings: Settings, topics: list[str]) -> None:
-    """Return when the broker answers for each partition, some time after it shows it."""
+    """Return when each partition is led, some time after the broker shows its topic."""
     options = {**settings.kafka.for_consumer(), "group.id": "bench-look"}
     looking = Consumer(options)
     for topic in topics:
@@ -85,7 +85,7 @@ def _wait_until_led(settings: Settings, topics: list[str]) -> None:
     looking.close()
 
 
-async def served(
+async def served(  # noqa: PLR0913 - each says one thing of the run
     service: Service,
     meter: Meter,
     done: Callable[[], int],

@@ -6,5 +6,5 @@ A peer that cannot be set up raises `PeerUnavailable`; it is then skipped, and s
 from consumer.errors import SandboxError
 
 
-class PeerUnavailable(SandboxError):
+class PeerUnavailable(SandboxError):  # noqa: N818 - a fact, as its kin in errors.py
     """A peer cannot be set up on this machine."""

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
-import pyarrow as pa
 import pyruhvro
 
 from bench.check import latest
@@ -27,6 +26,8 @@ from consumer.sandbox.jars import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
 
     from bench.job import Run
 
@@ -124,12 +125,15 @@ def resolved(scope: str, repository: Path) -> list[str]:
 def dependencies(scope: str) -> list[tuple[str, str, str]]:
     """Read group, artifact and version of the pom's dependencies of a scope."""
     project = ET.parse(PROJECT / "pom.xml").getroot()  # noqa: S314 - our own file
-    return [
-        (text("groupId"), text("artifactId"), text("version"))
-        for one in project.iter(f"{POM}dependency")
-        for text in [lambda name, one=one: one.findtext(f"{POM}{name}", "compile")]
-        if text("scope") == scope
-    ]
+    found = []
+    for one in project.iter(f"{POM}dependency"):
+        if one.findtext(f"{POM}scope", "compile") == scope:
+            group, artifact, version = (
+                one.findtext(f"{POM}{name}", "")
+                for name in ("groupId", "artifactId", "version")
+            )
+            found.append((group, artifact, version))
+    return found
 
 
 def measure_kafka_streams(run: Run) -> Measured:

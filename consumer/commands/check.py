@@ -31,17 +31,14 @@ def check(
     context: typer.Context, schema: SchemaFile = None, show_plan: ShowPlan = False
 ) -> None:
     """Check the configuration and its expressions against the schema; no network."""
-    import polars as pl
-
     from consumer.config import load_settings
     from consumer.kafka.clients import check_options
-    from consumer.plan.compile import compile_plan
+    from consumer.service import checked_plan
 
     settings = load_settings(config_file(context))
     check_options(settings.kafka)
     name, codec = _from_file(schema) if schema else _newest(settings)
-    columns = pl.from_arrow(codec.decode(codec.sample()).columns)
-    plan = compile_plan(settings, pl.DataFrame(columns))
+    plan = checked_plan(settings, codec)
     path = "fast" if codec.fast else "safe"
     typer.echo(
         f"The configuration is right. Attributes: {', '.join(settings.attributes)}; "

@@ -198,7 +198,7 @@ class AttributeSettings(Group):
     @field_validator("by")
     @classmethod
     def _by_fits(cls, by: str | None, info: ValidationInfo) -> str | None:
-        _only_for(info, "by", "top")
+        _only_for(info, "by", "count", "mean", "top")
         return by
 
     @field_validator("n")
@@ -228,6 +228,9 @@ class AttributeSettings(Group):
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             message = 'expected an IANA time zone such as "UTC" or "Europe/Berlin"'
             raise ValueError(message) from error
+        if time_zone != "UTC":
+            message = "this release has no rolling windows; leave it out"
+            raise ValueError(message)
         return time_zone
 
     @field_validator("format")

@@ -20,6 +20,7 @@ PREFIX: Final = "pos-consumer-"
 FRAMING_BYTES: Final = 200
 
 Headers: TypeAlias = "list[tuple[str, str | bytes | None]]"
+Record: TypeAlias = "tuple[bytes | None, bytes | None, Headers]"
 
 
 def to_record(
@@ -28,7 +29,7 @@ def to_record(
     topic: str,
     topic_id: str,
     largest: int,
-) -> tuple[bytes | None, bytes | None, Headers]:
+) -> Record:
     """Give a dead letter's key, value and headers: at most `largest` bytes in all."""
     row = letter.row
     key, value = records.keys[row], records.values[row]

@@ -33,6 +33,7 @@ class Decoder:
         """Decode by `schemas`, map by `mapper`."""
         self._schemas = schemas
         self._mapper = mapper
+        self._unfit: dict[int, str] = {}
 
     def decode(self, records: Records, verdicts: Verdicts) -> Events | None:
         """Decode a batch; None where no record is an event."""
@@ -105,10 +106,12 @@ class Decoder:
             for row in rows.tolist():
                 verdicts.refuse(_unknown(row, schema_id))
             return None
-        if lacking := self._mapper.missing(codec.schema.names):
-            sentence = f"Schema {schema_id} has no {', '.join(lacking)}."
+        if schema_id not in self._unfit:
+            self._unfit[schema_id] = self._mapper.unfit(codec.schema)
+        if why := self._unfit[schema_id]:
+            sentence = f"Schema {schema_id} {why}."
             for row in rows.tolist():
-                letter = DeadLetter(row, "schema_lacks_field", sentence, schema_id)
+                letter = DeadLetter(row, "schema_does_not_fit", sentence, schema_id)
                 verdicts.refuse(letter)
             return None
         values = records.values

@@ -37,6 +37,11 @@ _LARGEST: Final = "max.message.bytes"
 # A store that was away for half of this must be rebuilt, since it may have missed
 # tombstones: a week lets a replica be away over a weekend.
 _KEEP_TOMBSTONES: Final = {"delete.retention.ms": str(7 * _DAY_MS)}
+_LAG: Final = "min.compaction.lag.ms"
+# Who takes an upload over reads its offsets again to learn whose rows are under way. A
+# record compacted away by then has a newer one, which would not be held back; Target
+# answers for a batch for a day, so the older one stays that long.
+_KEEP_UPLOADED: Final = {_LAG: str(_DAY_MS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class Difference:
     """
 
     topic: str
-    kind: Literal["missing", "partitions", "cleanup", "size"]
+    kind: Literal["missing", "partitions", "cleanup", "size", "lag"]
     what: str
     remedy: str
     command: str = ""
@@ -98,7 +103,9 @@ def plan_topics(settings: Settings, partitions: int) -> list[TopicSpec]:
     delete = {_CLEANUP: "delete", _LARGEST: str(MAX_RECORD_BYTES)}
     two_weeks = {"retention.ms": str(14 * _DAY_MS)}
     return [
-        TopicSpec(topics.profiles, partitions, compact | _KEEP_TOMBSTONES),
+        TopicSpec(
+            topics.profiles, partitions, compact | _KEEP_TOMBSTONES | _KEEP_UPLOADED
+        ),
         TopicSpec(topics.state, partitions, compact | _KEEP_TOMBSTONES),
         TopicSpec(topics.uploads, partitions, compact),
         TopicSpec(topics.control, 1, compact),
@@ -141,6 +148,12 @@ def _compare(
         remedy = "Raise it, so that large profiles are not refused."
         command = _configure_command(spec.name, _LARGEST, least, servers)
         found.append(Difference(spec.name, "size", what, remedy, command))
+    lag = spec.config.get(_LAG, "0")
+    if int(state.config.get(_LAG, lag)) < int(lag):
+        what = f"{spec.name} has {_LAG}={state.config[_LAG]}, below {lag}."
+        remedy = "Raise it, so that a rebalance cannot let an older row land last."
+        command = _configure_command(spec.name, _LAG, lag, servers)
+        found.append(Difference(spec.name, "lag", what, remedy, command))
     return found
 
 

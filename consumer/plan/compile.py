@@ -20,7 +20,7 @@ from consumer.plan.expressions import Expression, check_row_wise, parse
 from consumer.plan.values import MAX_DECIMAL_PRECISION, ValueType, value_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from consumer.config.attributes import AttributeSettings
     from consumer.config.settings import Settings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 INTEGER = ValueType("long", "integer")
+FIELDS = "purchases.fields"
 MEAN_EXTRA_DIGITS = 4
 
 
@@ -35,17 +36,19 @@ MEAN_EXTRA_DIGITS = 4
 class Plan:
     """Everything that a batch needs to become profiles.
 
-    `event_id`, `visitor` (String) and `event_time` (Int64, microseconds since the
-    epoch) are expressions over an event's columns, `items` one that yields the list
-    of line items, None where the configuration names none or no attribute reads
-    them. `columns` are the event columns read, `outer` those that items read.
+    `event_id`, `visitor`, `key` (String; what a record's key must be) and
+    `event_time` (Int64, microseconds since the epoch) are expressions over an
+    event's columns, `items` one that yields the list of line items, None where the
+    configuration names none or no attribute reads them. `columns` are the event
+    columns read with the types that were checked, `outer` those that items read.
     """
 
     event_id: pl.Expr
     visitor: pl.Expr
+    key: pl.Expr
     event_time: pl.Expr
     items: pl.Expr | None
-    columns: frozenset[str]
+    columns: Mapping[str, pl.DataType]
     item_columns: frozenset[str]
     inherited: frozenset[str]
     outer: frozenset[str]
@@ -91,8 +94,16 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
             return None
 
     fields = settings.purchases.fields
-    event_id = attempt(lambda: _text_field("event_id", fields.event_id, sample))
-    visitor = attempt(lambda: _text_field("visitor_id", fields.visitor_id, sample))
+    event_id = attempt(
+        lambda: _text_field(f"{FIELDS}.event_id", fields.event_id, sample)
+    )
+    visitor = attempt(
+        lambda: _text_field(f"{FIELDS}.visitor_id", fields.visitor_id, sample)
+    )
+    key_sql = settings.purchases.key_expression
+    key = visitor
+    if key_sql is not None:
+        key = attempt(lambda: _text_field("purchases.key_expression", key_sql, sample))
     event_time = attempt(lambda: _time_field(fields.event_time, sample))
     wants_items = any(a.from_ == "items" for a in settings.attributes.values())
     items = attempt(lambda: _items_field(fields.items, sample)) if wants_items else None
@@ -102,7 +113,7 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
         for name, attribute in settings.attributes.items()
         if attribute.from_ == "event" or items is not None
     ]
-    if problems or event_id is None or visitor is None or event_time is None:
+    if problems or not (event_id and visitor and key and event_time):
         raise ConfigurationError.of(problems)
     made = [one for one in compiled if one is not None]
     item_columns = frozenset(item_sample[1]) if item_sample else frozenset[str]()
@@ -114,6 +125,7 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
     columns = frozenset[str]().union(
         event_id.columns,
         visitor.columns,
+        key.columns,
         event_time.columns,
         items[0].columns if items else (),
         *(reads for plan, reads, _ in made if plan.source == "event"),
@@ -123,9 +135,10 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
     return Plan(
         event_id=event_id.expr,
         visitor=visitor.expr,
+        key=key.expr,
         event_time=event_time.expr,
         items=items[0].expr if items else None,
-        columns=columns,
+        columns={name: sample.schema[name] for name in sorted(columns)},
         item_columns=item_reads & item_columns,
         inherited=inherited,
         outer=outer,
@@ -133,8 +146,8 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
     )
 
 
-def _text_field(field: str, sql: str, sample: pl.DataFrame) -> Expression:
-    expression = parse(f"purchases.fields.{field}", sql)
+def _text_field(key: str, sql: str, sample: pl.DataFrame) -> Expression:
+    expression = parse(key, sql)
     dtype = check_row_wise(expression, sample)
     if not (dtype.is_integer() or dtype in {pl.String, pl.Categorical, pl.Enum}):
         raise ConfigurationError(
@@ -237,10 +250,10 @@ def _attribute(
         n=settings.n or 1,
         max_keys=settings.max_keys,
         render=_render(name, settings, shown),
-        format=_format(settings, shown),
+        format=_format(name, settings, shown),
         sentinel=settings.sentinel,
         summary=_summary(name, settings),
-        definition=_definition(settings),
+        definition=_definition(settings, kept),
     )
     columns = frozenset[str]().union(*(one.columns for one in reads))
     outer = frozenset[str]().union(*(one.outer for one in reads))
@@ -289,10 +302,19 @@ def _render(name: str, settings: AttributeSettings, shown: ValueType) -> pl.Expr
     return expression.expr
 
 
-def _format(settings: AttributeSettings, shown: ValueType) -> AttributeFormat:
+def _format(
+    name: str, settings: AttributeSettings, shown: ValueType
+) -> AttributeFormat:
+    several = settings.aggregate in LISTED and settings.n != 1
     if (parsed := settings.parsed_format) is not None:
+        if several and parsed.kind != "list":
+            raise ConfigurationError(
+                f"attributes.{name}.format",
+                settings.format,
+                'several values make one text: a list such as "list(;)"',
+            )
         return parsed
-    if settings.aggregate in LISTED and settings.n != 1:
+    if several:
         return AttributeFormat("list", separator=",")
     if shown.logical == "decimal":
         return AttributeFormat("decimal", scale=shown.scale)
@@ -312,11 +334,13 @@ def _summary(name: str, settings: AttributeSettings) -> str:
     return " ".join(parts)
 
 
-def _definition(settings: AttributeSettings) -> str:
+def _definition(settings: AttributeSettings, kept: ValueType) -> str:
     parts = ["aggregate", "of", "by", "where", "from_", "window", "time_zone"]
     if settings.aggregate == "recent":
         parts.append("n")
     defined = {part.rstrip("_"): getattr(settings, part) for part in parts}
+    # A newer schema can give the same text another type, or another scale.
+    defined["type"] = f"{kept.logical}({kept.scale})"
     return json.dumps({key: v for key, v in defined.items() if v is not None})
 
 

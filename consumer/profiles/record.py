@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyruhvro
 
+from consumer.errors import PartitionHalt
 from consumer.profiles.algebra.catalogue import aggregate_for
 
 if TYPE_CHECKING:
@@ -141,8 +142,8 @@ class ProfileCodec:
     def decode(self, records: Sequence[bytes]) -> pa.RecordBatch:
         """Decode framed records into columns of `schema`, in order.
 
-        Attributes that a record's schema lacks are null. Raises `KeyError` with the
-        schema id when a record was written by a schema that is not known.
+        Attributes that a record's schema lacks are null. Raises `PartitionHalt` when
+        a record was written by a schema that is not known.
         """
         ids = schema_ids(records)
         known = np.unique(ids).tolist()
@@ -161,9 +162,15 @@ class ProfileCodec:
         return table.combine_chunks().to_batches()[0]
 
     def _decode(self, schema_id: int, records: Sequence[bytes]) -> pa.RecordBatch:
-        batch: pa.RecordBatch = pyruhvro.deserialize_array(
-            list(records), self._readers[schema_id]
-        )
+        reader = self._readers.get(schema_id)
+        if reader is None:
+            raise PartitionHalt(
+                "unknown_profile_schema",
+                "Restart this replica with the configuration that the others have.",
+                what=f"A profile was written by schema {schema_id}, which this process "
+                "does not know: a newer configuration is in use.",
+            )
+        batch: pa.RecordBatch = pyruhvro.deserialize_array(list(records), reader)
         columns = [
             batch.column(field.name)
             if field.name in batch.schema.names

@@ -7,11 +7,13 @@ snapshot of all attributes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
+from polars.exceptions import PanicException, PolarsError
 
+from consumer.errors import ConfigurationError
 from consumer.plan.expressions import evaluate
 from consumer.profiles.algebra.catalogue import aggregate_for
 from consumer.profiles.values import is_listed, state_values
@@ -25,8 +27,16 @@ if TYPE_CHECKING:
 
 # polars scales a float to decimals as a float: beyond this that has no exact cents.
 EXACT_IN_TWELVE_DIGITS = 9_000.0
+ISO = "%Y-%m-%dT%H:%M:%SZ"
 # From here on polars writes exponents, and floats have hardly a fraction.
 WHOLE = 1e15
+
+
+SAMPLES: dict[str, list[Any]] = {
+    "long": [0, 1, -1, 12_345, None],
+    "double": [0.0, 1.0, -1.5, 1e9, None],
+    "string": ["text", "", "1", "2026-01-31", None],
+}
 
 
 class RowRenderer:
@@ -61,6 +71,25 @@ class RowRenderer:
         ]
         names = ["visitor", "version", "generation", *self.attributes]
         return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def check_rendering(plan: AttributePlan) -> None:
+    """Render a few values; raise `ConfigurationError` where that fails.
+
+    What fails on these would fail on some visitor, and keep the rows of everybody
+    else from Target.
+    """
+    try:
+        _text(plan, pl.Series(SAMPLES[plan.shown.storage]))
+    except (PolarsError, PanicException) as error:
+        why = str(error).strip().splitlines()[0]
+        part = "format" if plan.render is None else "render"
+        raise ConfigurationError(
+            f"attributes.{plan.name}.{part}",
+            plan.summary,
+            f"something that fits every {plan.shown.logical} value, such as TRY_CAST "
+            f"in place of CAST: {why}",
+        ) from error
 
 
 def render_attribute(plan: AttributePlan, states: pa.Array) -> pa.StringArray:
@@ -113,7 +142,7 @@ def _formatted(  # noqa: PLR0911 - one return a format
         case "date":
             return value.cast(pl.Date).dt.to_string("%Y-%m-%d")
         case "datetime":
-            return value.cast(pl.Datetime("us")).dt.to_string("%Y-%m-%dT%H:%M:%SZ")
+            return value.cast(pl.Datetime("us")).dt.to_string(ISO)
         case "boolean":
             truth = value.cast(pl.Boolean)
             return (
@@ -122,6 +151,8 @@ def _formatted(  # noqa: PLR0911 - one return a format
         case _:
             if dtype.is_float():
                 return _digits(value)
+            if isinstance(dtype, pl.Datetime):
+                return value.dt.to_string(ISO)
             return value.cast(pl.String)
 
 

@@ -2,8 +2,9 @@
 
 An id is a 128-bit hash in two halves (uint64). Ids are kept by time bucket: the
 bucket of a record is its partition's stream time (the greatest record timestamp so
-far) divided by an eighth of the horizon. An id counts as seen while its bucket is at
-most eight behind, so that the answer depends on the records alone, never on how they
+far) rounded down to an eighth of the horizon, in milliseconds, so that the stored ids
+stay good when the horizon is changed. An id counts as seen while its bucket is at most
+eight eighths behind, so that the answer depends on the records alone, never on how they
 were cut into batches. Before the exact runs of the store stands a filter in memory:
 sixteen bits an id, one look for a whole batch.
 """
@@ -142,6 +143,15 @@ class SeenIds:
         self._runs_of = runs_of
         self._filters: dict[int, Filter] = {}
 
+    def bucket_of(self, stream_times: Ints) -> Ints:
+        """Give the buckets of stream times (milliseconds): when each begins."""
+        buckets: Ints = stream_times // self.width * self.width
+        return buckets
+
+    def oldest(self, stream_time: int) -> int:
+        """Give the oldest bucket that still counts at a stream time."""
+        return stream_time // self.width * self.width - BUCKETS * self.width
+
     def remember(self, added: Mapping[int, Ids]) -> None:
         """Note ids by bucket, once the store has them."""
         for bucket, ids in added.items():
@@ -158,7 +168,7 @@ class SeenIds:
         `stream_times` (milliseconds) go with the ids, in partition order. The first
         of several equal ids wins.
         """
-        buckets = stream_times // self.width
+        buckets = self.bucket_of(stream_times)
         seen = self._stored(ids, buckets)
         order = np.lexsort((ids.low, ids.high))
         high, low = ids.high[order], ids.low[order]
@@ -172,7 +182,7 @@ class SeenIds:
         bits = masks(ids)
         for bucket, held in self._filters.items():
             maybe = held.may_have(ids, bits)
-            maybe &= (buckets - bucket <= BUCKETS) & ~seen
+            maybe &= (buckets - bucket <= BUCKETS * self.width) & ~seen
             rows = np.flatnonzero(maybe)
             if not len(rows):
                 continue
@@ -183,9 +193,9 @@ class SeenIds:
             seen[rows] = found
         return seen
 
-    @staticmethod
-    def _within(order: Ints, same: Ints, buckets: Ints, seen: Flags) -> None:
+    def _within(self, order: Ints, same: Ints, buckets: Ints, seen: Flags) -> None:
         """Walk the repeated ids of a batch in order; only these, one by one."""
+        horizon = BUCKETS * self.width
         groups = np.split(same, np.flatnonzero(np.diff(same) > 1) + 1)
         for group in groups:
             rows = np.sort(order[group[0] : group[-1] + 2])
@@ -194,7 +204,7 @@ class SeenIds:
                 if seen[row]:
                     continue
                 bucket = int(buckets[row])
-                if last is not None and bucket - last <= BUCKETS:
+                if last is not None and bucket - last <= horizon:
                     seen[row] = True
                 else:
                     last = bucket

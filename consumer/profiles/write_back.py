@@ -46,6 +46,7 @@ class WriteBackStore:
         self._old: dict[bytes, bytes] = {}
         self._entry_size = ENTRY_OVERHEAD
         self._dirty: set[bytes] = set()
+        self._gone: list[bytes] = []
         self._seen: dict[Chunk, Ids] = {}
         self._forgotten: list[Chunk] = []
         self._position = store.position
@@ -89,6 +90,11 @@ class WriteBackStore:
             self._dirty.update([key for key, _ in changes.profiles])
             size = sum([len(value) for _, value in changes.profiles])
             self._entry_size = ENTRY_OVERHEAD + size // len(changes.profiles)
+        for key in changes.gone:
+            self._young.pop(key, None)
+            self._old.pop(key, None)
+            self._dirty.discard(key)
+            self._gone.append(key)
         self._seen.update((chunk, ids.sorted()) for chunk, ids in changes.seen.items())
         self._forgotten += changes.forgotten
         self._position = changes.position or self._position
@@ -108,13 +114,14 @@ class WriteBackStore:
         self._store.commit(
             Changes(
                 profiles=[(key, young[key]) for key in sorted(self._dirty)],
+                gone=[key for key in self._gone if key not in young],
                 seen=self._seen,
                 forgotten=self._forgotten,
                 position=self._position,
                 tails=self._tails,
             )
         )
-        self._dirty, self._seen, self._forgotten = set(), {}, []
+        self._dirty, self._gone, self._seen, self._forgotten = set(), [], {}, []
         self._flushed_at = now
 
     def runs_of(self, bucket: int) -> Iterator[Ids]:

@@ -31,11 +31,12 @@ from consumer.events import dead_letters
 from consumer.failpoints import failpoint
 from consumer.frames import Outcome
 from consumer.kafka.transaction import TransactionalProducer
-from consumer.profiles.seen import BUCKETS
-from consumer.profiles.store import Tails
+from consumer.profiles import state_records
+from consumer.profiles.store import Changes, Tails
+from consumer.stages.batch import PartitionOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from consumer.config import Settings
     from consumer.frames import Records
@@ -121,6 +122,7 @@ class AggregateStage:
             restoring = bool(self._partitions.restoring)
             if restoring:
                 self._partitions.restore(RESTORE_SECONDS)
+                self._introduce()
             self._report()
             begun = time.perf_counter()
             batch = self._source.consume(
@@ -199,32 +201,64 @@ class AggregateStage:
             rest.halts.update(halts)
             return rest
 
+    def _introduce(self) -> None:
+        """Write the first positions of new partitions, before they have a record.
+
+        So a partition without traffic knows where it began: later, `start` no longer
+        counts for it.
+        """
+        fresh, self._partitions.new = self._partitions.new, []
+        outputs = {
+            one.number: PartitionOutput(
+                state=[*state_records.to_records(one.position, {}, [])],
+                changes=Changes(position=one.position),
+            )
+            for one in fresh
+        }
+        if outputs:
+            self._write(outputs, [])
+
     def _commit(self, prepared: Prepared) -> None:
-        """Write everything in one transaction, then into the stores."""
+        """Write a batch in one transaction, and count it."""
+        topics, records = self._settings.topics, prepared.records
+        letters = [
+            (
+                int(records.partitions[letter.row]),
+                dead_letters.to_record(
+                    letter,
+                    records,
+                    topics.purchases,
+                    self._cluster.topic_ids[topics.purchases],
+                    self._cluster.largest_records[topics.dead_letters],
+                ),
+            )
+            for letter in prepared.verdicts.dead_letters
+        ]
+        self._write(prepared.outputs, letters)
+        self._count(prepared)
+
+    def _write(
+        self,
+        outputs: Mapping[int, PartitionOutput],
+        letters: Sequence[tuple[int, dead_letters.Record]],
+    ) -> None:
+        """Write outputs and dead letters in one transaction, then into the stores."""
         producer = self._producer
         if producer is None:
             raise TransactionFailed("There is no producer.")
         topics = self._settings.topics
         begun = time.perf_counter()
         producer.begin()
-        for number, output in prepared.outputs.items():
+        for number, output in outputs.items():
             producer.produce(topics.profiles, number, output.profiles)
             producer.produce(topics.state, number, output.state)
-        for letter in prepared.verdicts.dead_letters:
-            key, value, headers = dead_letters.to_record(
-                letter,
-                prepared.records,
-                topics.purchases,
-                self._cluster.topic_ids[topics.purchases],
-                self._cluster.largest_records[topics.dead_letters],
-            )
-            partition = int(prepared.records.partitions[letter.row])
-            producer.produce(topics.dead_letters, partition, [(key, value)], headers)
+        for number, (key, value, headers) in letters:
+            producer.produce(topics.dead_letters, number, [(key, value)], headers)
         failpoint("after-produce")
         produced = time.perf_counter()
         next_offsets = {
             number: output.changes.position.next_offset
-            for number, output in prepared.outputs.items()
+            for number, output in outputs.items()
             if output.changes.position is not None
         }
         reached = producer.commit(
@@ -232,19 +266,21 @@ class AggregateStage:
         )
         failpoint("after-commit")
         committed = time.perf_counter()
-        self._store(prepared, reached)
+        self._metrics.transactions.labels("committed").inc()
+        self._store(outputs, reached)
         failpoint("after-store")
         self._spent("produce", produced - begun)
         self._spent("commit", committed - produced)
         self._spent("store", time.perf_counter() - committed)
-        self._count(prepared)
 
     def _store(
-        self, prepared: Prepared, reached: Mapping[tuple[str, int], int]
+        self,
+        outputs: Mapping[int, PartitionOutput],
+        reached: Mapping[tuple[str, int], int],
     ) -> None:
         """Give the stores what was committed, and the positions it reached."""
         topics = self._settings.topics
-        for number, output in prepared.outputs.items():
+        for number, output in outputs.items():
             partition = self._partitions.running[number]
             held, changes = partition.store.tails, output.changes
             if changes.position is None:
@@ -254,16 +290,7 @@ class AggregateStage:
                 reached.get((topics.state, number), held.state),
             )
             try:
-                partition.store.commit(replace(changes, tails=tails), time.monotonic())
-                partition.position = changes.position
-                if partition.seen is not None:
-                    for (bucket, _), ids in changes.seen.items():
-                        partition.seen.remember({bucket: ids})
-                    if changes.forgotten:
-                        width = partition.seen.width
-                        oldest = changes.position.stream_time // width - BUCKETS
-                        partition.seen.forget(oldest)
-                        partition.store.drop_buckets_before(oldest)
+                partition.commit(replace(changes, tails=tails), time.monotonic())
             except PartitionHalt as halt:
                 self._partitions.halt(number, halt)
 
@@ -297,7 +324,6 @@ class AggregateStage:
     def _count(self, prepared: Prepared) -> None:
         """Record what a committed batch was."""
         metrics = self._metrics
-        metrics.transactions.labels("committed").inc()
         counts = prepared.verdicts.counts()
         for outcome, count in counts.items():
             metrics.records.labels(outcome.label).inc(count)

@@ -21,7 +21,7 @@ from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
 from consumer.profiles.fold import Fold, Slots, assign_slots, hash128
 from consumer.profiles.overflow import ever_overfull, refused_events
-from consumer.profiles.seen import BUCKETS, Ids, SeenIds
+from consumer.profiles.seen import Ids, SeenIds
 from consumer.profiles.store import Changes, Position
 
 if TYPE_CHECKING:
@@ -46,6 +46,22 @@ class OpenPartition:
     store: WriteBackStore
     seen: SeenIds | None
     position: Position
+
+    def commit(self, changes: Changes, now: float) -> None:
+        """Take what a transaction committed; `now` is on a monotonic clock.
+
+        Raises `PartitionHalt` where the store cannot be written.
+        """
+        self.store.commit(changes, now)
+        self.position = changes.position or self.position
+        if self.seen is None:
+            return
+        for (bucket, _), ids in changes.seen.items():
+            self.seen.remember({bucket: ids})
+        if changes.forgotten:
+            oldest = self.seen.oldest(self.position.stream_time)
+            self.seen.forget(oldest)
+            self.store.drop_buckets_before(oldest)
 
 
 @dataclass(slots=True)
@@ -242,16 +258,15 @@ class BatchWork:
             seen: dict[tuple[int, int], Ids] = {}
             forgotten: list[tuple[int, int]] = []
             if partition.seen is not None:
-                width = partition.seen.width
                 if folded is not None:
                     at = folded.events.records
                     mine = records.partitions[at] == number
                     seen = state_records.chunked(
                         folded.ids.where(mine),
-                        stream_times[at[mine]] // width,
+                        partition.seen.bucket_of(stream_times[at[mine]]),
                         records.offsets[at[mine]],
                     )
-                oldest = position.stream_time // width - BUCKETS
+                oldest = partition.seen.oldest(position.stream_time)
                 forgotten = partition.store.chunks_before(oldest)
             output.state.extend(state_records.to_records(position, seen, forgotten))
             profiles = output.changes.profiles
@@ -299,9 +314,8 @@ def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:
     """Find partitions that hold a record whose key is not its visitor."""
     rows = events.records.tolist()
     keys = pa.array([records.keys[row] for row in rows], pa.binary())
-    column = "key" if "key" in events.identity.columns else "visitor"
-    visitors = events.identity[column].to_arrow().cast(pa.string()).cast(pa.binary())
-    alike = pc.equal(keys, visitors).fill_null(fill_value=False)
+    expected = events.identity["key"].to_arrow().cast(pa.string()).cast(pa.binary())
+    alike = pc.equal(keys, expected).fill_null(fill_value=False)
     if pc.all(alike).as_py():
         return {}
     halts = {}

@@ -37,8 +37,11 @@ def agree(
     known = control.generations(keep_waiting)
     codec.learn({one.schema_id: one.schema for one in known})
     definitions = {a.name: a.definition for a in plan.attributes}
-    if known and known[-1].definitions == definitions:
-        return known[-1].number
+    for one in reversed(known):
+        # An older configuration that starts again is what it was: announcing it anew
+        # would make it the newest, and halt the replicas that were rolled forward.
+        if one.definitions == definitions:
+            return one.number
     if known:
         _refuse_changes(known, definitions)
     number = known[-1].number + 1 if known else 1

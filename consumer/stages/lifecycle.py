@@ -21,7 +21,7 @@ import structlog
 from consumer.errors import PartitionHalt
 from consumer.failpoints import failpoint
 from consumer.profiles.fold import packed_hashes
-from consumer.profiles.seen import BUCKETS, SeenIds, bucket_width
+from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.state_records import to_changes
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
 from consumer.profiles.write_back import WriteBackStore
@@ -79,6 +79,7 @@ class Partitions:
         self.restoring: dict[int, Restoring] = {}
         self.running: dict[int, OpenPartition] = {}
         self.halted: dict[int, PartitionHalt] = {}
+        self.new: list[OpenPartition] = []
 
     def assign(self, numbers: Iterable[int]) -> None:
         """Begin to restore newly assigned partitions.
@@ -232,6 +233,7 @@ class Partitions:
     def _start(self, one: Restoring) -> None:
         """Let a restored partition flow from the state's own position."""
         position = one.store.position
+        is_new = position is None
         if position is None:
             position = self._first_position(one)
         elif position.topic_id != self._topic_ids[self._settings.topics.purchases]:
@@ -261,7 +263,10 @@ class Partitions:
         )
         seen = self._seen(store, position)
         del self.restoring[one.number]
-        self.running[one.number] = OpenPartition(one.number, store, seen, position)
+        running = OpenPartition(one.number, store, seen, position)
+        self.running[one.number] = running
+        if is_new:
+            self.new.append(running)
         self._source.start({one.number: position.next_offset})
         seconds = time.monotonic() - one.began
         self._metrics.restore_seconds.inc(seconds)
@@ -300,9 +305,8 @@ class Partitions:
     def _seen(self, store: WriteBackStore, position: Position) -> SeenIds | None:
         if self._settings.aggregate.deduplicate == 0:
             return None
-        oldest = position.stream_time // self._width - BUCKETS
-        store.drop_buckets_before(oldest)
         seen = SeenIds(self._width, store.runs_of)
+        store.drop_buckets_before(seen.oldest(position.stream_time))
         for bucket in store.buckets():
             for run in store.runs_of(bucket):
                 seen.remember({bucket: run})

@@ -20,33 +20,34 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from consumer.errors import Fenced, PartitionHalt, PosConsumerError
-from consumer.kafka.profiles_ranges import ProfilesRanges
-from consumer.kafka.profiles_reader import ProfilesReader
-from consumer.kafka.rejected_rows import RejectedRows
-from consumer.kafka.uploads_ledger import UploadsLedger
 from consumer.stages.call_gate import CallGate
 from consumer.stages.upload_assignment import Assignment
 from consumer.stages.upload_confirmation import Confirmation
-from consumer.stages.upload_context import UploadContext, Worker
+from consumer.stages.upload_connections import connect
+from consumer.stages.upload_context import UploadContext
 from consumer.stages.upload_delivery import Delivery
 from consumer.stages.upload_intake import Intake
 from consumer.stages.waiting import wait_for
 from consumer.target.batch_file import header
 from consumer.target.budget import Slots
-from consumer.target.client import TargetClient
 from consumer.target.micro_batch import Limits
 from consumer.target.pending import Pending
 from consumer.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from consumer.clock import Clock
     from consumer.config import Settings
+    from consumer.kafka.profiles_reader import ProfilesReader
+    from consumer.stages.upload_connections import Connections
     from consumer.stages.upload_context import Renderer
     from consumer.target.micro_batch import Sealed
     from consumer.telemetry.health import Health
     from consumer.telemetry.metrics import Metrics
+
+    Connect = Callable[[Settings, Clock], AbstractAsyncContextManager[Connections]]
 
 POSTS: Final = 4
 """Files under way at once: each is up to 50 MB of memory; four fill the account's 50
@@ -78,15 +79,18 @@ class State(StrEnum):
 class UploadStage:
     """Runs on one event loop; `run` returns after `drain`, or raises what ended it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it joins
         self,
         settings: Settings,
         renderer: Renderer,
         metrics: Metrics,
         health: Health,
         clock: Clock,
+        *,
+        connect: Connect = connect,
     ) -> None:
         """Touch nothing yet; broker and Target are first spoken to by `run`."""
+        self._connect = connect
         self.state = State.NEW
         self._settings = settings
         self._renderer = renderer
@@ -143,17 +147,8 @@ class UploadStage:
     async def _open(self, stack: AsyncExitStack) -> None:
         settings = self._settings
         target = settings.target
-        worker = Worker()
-        stack.callback(worker.close)
-        ledger = UploadsLedger(settings)
-        stack.push_async_callback(asyncio.to_thread, ledger.close)
-        rejected = RejectedRows(settings)
-        stack.push_async_callback(asyncio.to_thread, rejected.close)
-        client = await stack.enter_async_context(
-            TargetClient(target.endpoint, target.client, api=target.api)
-        )
-        self._reader = ProfilesReader(settings, self._clock)
-        await stack.enter_async_context(self._reader)
+        to = await stack.enter_async_context(self._connect(settings, self._clock))
+        self._reader = to.reader
         first_line = header(target.key, self._renderer.attributes)
         limits = Limits(
             max_rows=target.batch.max_rows,
@@ -170,11 +165,12 @@ class UploadStage:
             metrics=self._metrics,
             renderer=self._renderer,
             pending=Pending(limits, len(first_line)),
-            ledger=ledger,
-            rejected=rejected,
-            ranges=ProfilesRanges(settings),
-            client=client,
-            worker=worker,
+            ledger=to.ledger,
+            rejected=to.rejected,
+            ranges=to.ranges,
+            client=to.client,
+            worker=to.worker,
+            blocking=to.blocking,
             gate=CallGate(slots, self._clock, lambda: calling, self._fresh),
             commit=self._commit,
             halt=self._halt,

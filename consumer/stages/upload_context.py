@@ -50,6 +50,16 @@ class Renderer(Protocol):
         ...
 
 
+class Blocking(Protocol):
+    """Runs a blocking function beside the event loop, as `asyncio.to_thread` does."""
+
+    async def __call__(
+        self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Return what the function returns."""
+        ...
+
+
 class Worker:
     """One thread for columnar work, so that the event loop is never blocked.
 
@@ -97,6 +107,7 @@ class UploadContext:
     commit: Callable[[], Awaitable[None]]
     halt: Callable[[int, PartitionHalt], Awaitable[None]]
     refused: Callable[[str], None]
+    blocking: Blocking = asyncio.to_thread
     random: Random = field(default_factory=Random)
     calling: set[int] = field(default_factory=set)
     held: set[int] = field(default_factory=set)
@@ -126,7 +137,7 @@ class UploadContext:
         attempt = 0
         while True:
             try:
-                return await asyncio.to_thread(function, *args, **kwargs)
+                return await self.blocking(function, *args, **kwargs)
             except PosConsumerError as error:
                 if not error.retriable:
                     raise

@@ -22,6 +22,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from consumer.failpoints import failpoint
 from consumer.kafka.uploads_ledger import Entry
 from consumer.stages.upload_context import AUTHORISATION_PAUSE, UploadContext
 from consumer.stages.upload_refusals import Refusal, Refusals

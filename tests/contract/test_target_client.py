@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
@@ -20,6 +21,7 @@ from consumer.target.outcome import (
     Rejected,
     Reply,
     Retry,
+    Split,
     Throttled,
     Unauthorised,
     classify,
@@ -107,6 +109,13 @@ async def test_a_batch_is_followed_to_its_end(opened: Open) -> None:
         (FaultKind.UNAUTHORIZED, Unauthorised),
         (FaultKind.UNSUCCESSFUL, Retry),
         (FaultKind.LOST, Retry),
+        (FaultKind.HTTP_429, Throttled),
+        (FaultKind.HTTP_413, Split),
+        (FaultKind.REDIRECT, Retry),
+        (FaultKind.FORBIDDEN, Unauthorised),
+        (FaultKind.NOT_XML, Retry),
+        (FaultKind.DOCTYPE, Retry),
+        (FaultKind.ENDLESS, Retry),
     ],
 )
 async def test_faults_become_outcomes(
@@ -129,6 +138,87 @@ async def test_a_batch_that_was_taken_without_an_answer_is_ambiguous(
     assert outcome.ambiguous
     site.clock.advance(PROCESSED)
     assert site.sandbox.profile("anna") == {"orders": "3"}
+
+
+async def test_a_server_that_hangs_up_on_a_large_file_leaves_no_doubt(
+    opened: Open,
+) -> None:
+    """Either its 413 is read, or it is plain that it lacks the end of the file."""
+    site = await opened()
+    rows = [(f"visitor-{number}", "x" * 200) for number in range(60_000)]
+    parts = file(rows)
+    for _ in range(5):
+        site.sandbox.order(Fault(FaultKind.HANG_UP_413))
+        outcome = await submit(site, parts)
+        if isinstance(outcome, Retry):
+            assert outcome.cut_off
+            assert not outcome.ambiguous
+        else:
+            assert isinstance(outcome, Split)
+
+
+async def test_a_small_file_without_an_answer_stays_in_doubt(opened: Open) -> None:
+    """One piece may have arrived in whole before the connection went."""
+    site = await opened()
+    site.sandbox.order(Fault(FaultKind.LOST))
+    outcome = await submit(site, file([("anna", "3")]))
+    assert isinstance(outcome, Retry)
+    assert outcome.ambiguous
+    assert not outcome.cut_off
+
+
+@pytest.mark.parametrize("form", ["7", "Tue, 14 Nov 2023 22:13:27 GMT"])
+async def test_retry_after_is_honoured_in_both_forms(opened: Open, form: str) -> None:
+    """Seconds, or a date; the sandbox's clock stands at 22:13:20."""
+    site = await opened()
+    site.sandbox.order(Fault(FaultKind.HTTP_503, retry_after=form))
+    outcome = await submit(site, file([("anna", "3")]))
+    assert outcome == Throttled("HTTP 503", 7.0)
+
+
+async def test_a_foreign_status_url_is_never_asked(opened: Open) -> None:
+    """The batch id is asked for at the endpoint instead."""
+    site = await opened()
+    site.sandbox.order(Fault(FaultKind.FOREIGN_STATUS))
+    outcome = await submit(site, file([("anna", "3")]))
+    assert isinstance(outcome, Accepted)
+    assert "status.example" in outcome.status_url
+    url = status_url(
+        outcome.status_url,
+        outcome.batch_id,
+        endpoint="https://acme.tt.omtrdc.net",
+        client="acme",
+        suffixes=(".tt.omtrdc.net",),
+    )
+    assert url.startswith("https://acme.tt.omtrdc.net/m2/acme/profile/batchStatus?")
+
+
+@pytest.mark.parametrize(
+    ("kind", "progress"),
+    [
+        (FaultKind.FORGOTTEN, Progress.FORGOTTEN),
+        (FaultKind.HTTP_503, Progress.THROTTLED),
+        (FaultKind.HTTP_500, Progress.UNKNOWN),
+        (FaultKind.DOCTYPE, Progress.UNKNOWN),
+        (FaultKind.NOT_XML, Progress.UNKNOWN),
+        (FaultKind.ENDLESS, Progress.UNKNOWN),
+        (FaultKind.LOST, Progress.UNKNOWN),
+        (FaultKind.REDIRECT, Progress.UNKNOWN),
+    ],
+)
+async def test_faults_of_a_status_are_told_apart(
+    opened: Open, kind: FaultKind, progress: Progress
+) -> None:
+    """Only Target's own words end a batch; all else is asked again."""
+    site = await opened()
+    outcome = await submit(site, file([("anna", "3")]))
+    assert isinstance(outcome, Accepted)
+    site.sandbox.order(Fault(kind, on=Endpoint.STATUS))
+    where = urlsplit(outcome.status_url)
+    url = f"{site.sandbox.status_endpoint}{where.path}?{where.query}"
+    async with TargetClient(site.sandbox.endpoint, "acme") as client:
+        found = read_status(await client.status(url, ""), outcome.batch_id)
+    assert found.progress is progress
 
 
 async def test_an_empty_file_is_rejected_although_http_says_200(opened: Open) -> None:

@@ -137,4 +137,5 @@ class Instance:
         if not self.work.log.exists():
             return "It has said nothing."
         lines = self.work.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_LINES:])
+        telling = [line for line in lines if '"level": "info"' not in line]
+        return "\n".join([*telling[-_LOG_LINES:], lines[-1] if lines else ""])

@@ -142,6 +142,30 @@ async def test_a_partition_that_leaves_is_committed_and_its_records_dropped(
             assert not first.owns(stale)
 
 
+@pytest.mark.parametrize("committed", [None, 600])
+async def test_a_reader_whose_partitions_are_all_halted_is_still_confirmed(
+    settings: Settings, committed: int | None
+) -> None:
+    """Its offsets are committed as they stand: batches can be followed meanwhile."""
+    if committed is not None:
+        async with ProfilesReader(settings, SystemClock()) as before:
+            await begun(before)
+            await take(before, all_read)
+            await before.commit({0: committed, 1: committed})
+    async with ProfilesReader(settings, SystemClock()) as reader:
+        await begun(reader)
+        for partition in (0, 1):
+            reader.halt(partition)
+        earlier = reader.committed_at
+        await reader.commit({})
+        assert reader.committed_at > earlier
+    async with ProfilesReader(settings, SystemClock()) as reader:
+        await begun(reader)
+        batches, _ = await take(reader, all_read)
+    firsts = {b.partition: b.offsets[0] for b in reversed(batches) if len(b.offsets)}
+    assert firsts == {0: committed or 0, 1: committed or 0}
+
+
 async def test_ranges_are_read_again_and_nothing_beside_them(
     settings: Settings,
 ) -> None:

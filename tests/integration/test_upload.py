@@ -23,6 +23,7 @@ from consumer.sandbox.target import (
     TargetOptions,
     TargetSandbox,
 )
+from consumer.sandbox.target.faults import ALWAYS
 from consumer.stages.upload import UploadStage
 from consumer.telemetry.health import Health
 from consumer.telemetry.metrics import Metrics
@@ -394,24 +395,74 @@ async def test_rows_that_target_cannot_take_are_kept_with_their_reason(
     assert [visitor for visitor, _ in site.uploads()] == ["good"]
 
 
-async def test_a_rejected_file_halts_the_partition_at_fault_only(site: Site) -> None:
-    """The file is divided by partition; the guilty one halts, nothing is skipped."""
-    guilty = next(f"bad-{n}" for n in range(9) if sum(f"bad-{n}".encode()) % 2 == 0)
-    innocent = next(f"ok-{n}" for n in range(9) if sum(f"ok-{n}".encode()) % 2 == 1)
-    site.produce([(guilty, 1, "1"), (innocent, 1, "2")])
-    refuse = Fault(FaultKind.UNSUCCESSFUL, calls=2, message="Bad row")
-    site.target.order(refuse)
-    settings = site.settings(batch=ONE_FILE)
-    async with site.running(settings):
-        await until(lambda: bool(site.health.readiness().degraded))
-        await until(lambda: len(site.uploads()) == 1)
-        await until(lambda: 1 in site.committed().values(), off_loop=True)
+async def test_a_row_that_target_refuses_is_found_and_kept_and_the_rest_delivered(
+    site: Site,
+) -> None:
+    """The file is divided down to the row; its offset passes once it is kept."""
+    site.target.order(
+        Fault(FaultKind.UNSUCCESSFUL, calls=ALWAYS, message="Bad row", visitor="v-13")
+    )
+    site.produce(numbered(0, 200))
+    async with site.running(site.settings(batch=ONE_FILE)):
+        await until(lambda: sum(1 for _ in site.target.profiles()) == 199)
+        await until(lambda: site.committed() == site.ends(), off_loop=True)
         await until(lambda: site.open_batches() == 0, off_loop=True)
-    assert len(site.health.readiness().degraded) == 1
-    committed, ends = site.committed(), site.ends()
-    halted = [p for p in range(PARTITIONS) if committed[p] < ends[p]]
-    assert len(halted) == 1
-    assert committed[halted[0]] == 0
+    [(visitor, value)] = site.read(site.topics["rejected_rows"])
+    assert visitor == b"v-13"
+    assert json.loads(value or b"") == {
+        "version": 1,
+        "reason": "refused_by_target",
+        "sentence": "Bad row",
+    }
+    assert site.health.readiness().degraded == {}
+
+
+async def test_a_file_that_is_refused_as_a_whole_halts_and_rejects_no_row(
+    site: Site,
+) -> None:
+    """Where Target takes nothing, no row is at fault: all are still to be sent."""
+    site.target.order(Fault(FaultKind.UNSUCCESSFUL, calls=ALWAYS, message="No"))
+    site.produce(numbered(0, 100))
+    async with site.running(site.settings(batch=ONE_FILE)):
+        await until(lambda: len(site.health.readiness().degraded) == PARTITIONS)
+        await until(lambda: site.open_batches() == 0, off_loop=True)
+    assert site.read(site.topics["rejected_rows"]) == []
+    assert site.committed() == {0: 0, 1: 0}
+    assert site.target.journal.count(Endpoint.SUBMIT) <= 60
+
+
+async def test_a_row_that_makes_target_fail_is_found_after_the_deadline(
+    site: Site,
+) -> None:
+    """HTTP 500 for one file, while others pass, is not waited out for ever."""
+    site.target.order(Fault(FaultKind.HTTP_500, calls=ALWAYS, visitor="v-3"))
+    site.produce(numbered(0, 16))
+    delivery = {"deadline": "1s", "confirm_timeout": "1s"}
+    settings = site.settings(batch=ONE_FILE, delivery=delivery)
+    async with site.running(settings):
+        await until(lambda: sum(1 for _ in site.target.profiles()) == 15, 50)
+        await until(lambda: site.committed() == site.ends(), off_loop=True)
+    assert [v for v, _ in site.read(site.topics["rejected_rows"])] == [b"v-3"]
+
+
+async def test_an_outage_beyond_the_deadline_rejects_and_halts_nothing(
+    site: Site,
+) -> None:
+    """The rows go back, gather newer ones, and land when Target is back."""
+    for kind in (FaultKind.HTTP_500, FaultKind.LOST):
+        site.target.order(Fault(kind, calls=ALWAYS, probability=0.5))
+    site.target.order(Fault(FaultKind.LOST, calls=ALWAYS))
+    site.produce(numbered(0, 20))
+    delivery = {"deadline": "1s", "confirm_timeout": "1s"}
+    async with site.running(site.settings(delivery=delivery)):
+        await until(lambda: site.target.journal.count(Endpoint.SUBMIT) > 8, 40)
+        site.produce([("v-3", 2, "newer")])
+        site.target.account.faults.cancel()
+        await until(lambda: sum(1 for _ in site.target.profiles()) == 20, 40)
+        await until(lambda: orders_of(site, "v-3") == "newer")
+        await until(lambda: site.committed() == site.ends(), off_loop=True)
+    assert site.health.readiness().degraded == {}
+    assert site.read(site.topics["rejected_rows"]) == []
 
 
 @pytest.mark.parametrize("kind", [FaultKind.STUCK, FaultKind.FAILED_UPDATES])

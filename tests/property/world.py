@@ -25,7 +25,7 @@ from consumer.frames import Records
 from consumer.plan.compile import compile_plan
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
-from consumer.profiles.seen import BUCKETS, SeenIds, bucket_width
+from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.store import Position, Tails
 from consumer.profiles.write_back import WriteBackStore
 from consumer.stages.batch import BatchWork, OpenPartition, Prepared
@@ -59,13 +59,18 @@ class World:
         schemas: Mapping[int, dict[str, Any]],
         *,
         fields: Mapping[str, str] | None = None,
+        key_expression: str | None = None,
         deduplicate: float = DAY,
         largest_record: int = 1_000_000,
         memory: int = 10_000,
     ) -> None:
         settings = Settings.model_validate(
             {
-                "purchases": {"topic": "purchases", "fields": dict(fields or {})},
+                "purchases": {
+                    "topic": "purchases",
+                    "fields": dict(fields or {}),
+                    "key_expression": key_expression,
+                },
                 "target": {"client": "acme"},
                 "attributes": {k: dict(v) for k, v in attributes.items()},
             }
@@ -156,16 +161,7 @@ class World:
             partition, changes = self.partitions[number], output.changes
             if changes.position is None:
                 continue
-            partition.store.commit(replace(changes, tails=Tails(1, 1)), now=0.0)
-            partition.position = changes.position
-            if partition.seen is not None:
-                for (bucket, _), ids in changes.seen.items():
-                    partition.seen.remember({bucket: ids})
-                if changes.forgotten:
-                    width = partition.seen.width
-                    oldest = changes.position.stream_time // width - BUCKETS
-                    partition.seen.forget(oldest)
-                    partition.store.drop_buckets_before(oldest)
+            partition.commit(replace(changes, tails=Tails(1, 1)), now=0.0)
         return prepared
 
     def values(self) -> list[bytes]:

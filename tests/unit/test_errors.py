@@ -9,6 +9,7 @@ from consumer.errors import (
     ConfigurationError,
     PartitionHalt,
     PosConsumerError,
+    SchemaError,
     TransactionFailed,
 )
 
@@ -21,9 +22,10 @@ def test_an_error_reads_as_what_happened_and_the_remedy() -> None:
 
 
 def test_only_a_wrong_configuration_exits_with_78() -> None:
-    """Exit code 78 is kept for configuration, everything else is 1."""
+    """Exit code 78 is kept for configuration and its schemas, all else is 1."""
     assert ConfigurationError("a", 1, "b").exit_code == 78
-    others = set(PosConsumerError.__subclasses__()) - {ConfigurationError}
+    assert SchemaError("c").exit_code == 78
+    others = set(PosConsumerError.__subclasses__()) - {ConfigurationError, SchemaError}
     assert {other.exit_code for other in others} == {1}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from consumer.profiles import columns as cols
 from consumer.profiles.algebra.avro import avro_record, struct_column
-from consumer.profiles.algebra.limits import added, check_sums
+from consumer.profiles.algebra.limits import added, check_sums, product
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,12 +42,17 @@ class Additive:
         return avro_record(self.name, total="long", weight="long")
 
     def lift(self, rows: Rows) -> AdditiveState:
-        """Add up operands, and count them."""
+        """Add up operands, times their weights, and the weights; each row weighs 1."""
         operand = np.asarray(rows.operand, np.int64)
+        weight = np.bincount(rows.slots, minlength=rows.count)
+        if rows.weight is not None:
+            operand = product(operand, rows.weight, self._total)
+            weight = np.zeros(rows.count, np.int64)
+            np.add.at(weight, rows.slots, rows.weight)
         check_sums(operand, rows.slots, self._total)
         total = np.zeros(rows.count, np.int64)
         np.add.at(total, rows.slots, operand)
-        return AdditiveState(total, np.bincount(rows.slots, minlength=rows.count))
+        return AdditiveState(total, weight)
 
     def combine(self, left: AdditiveState, right: AdditiveState) -> AdditiveState:
         """Add both longs, watching for overflow."""

@@ -35,6 +35,13 @@ def added(left: Ints, right: Ints, what: str) -> Ints:
     return total
 
 
+def product(left: Ints, right: Ints, what: str) -> Ints:
+    """Multiply two columns of longs; raise where a product does not fit."""
+    if (np.abs(left.astype(np.float64) * right) >= LONGS).any():
+        raise overflow(what)
+    return left * right
+
+
 def overflow(what: str) -> PartitionHalt:
     """Halt, since `what` no longer fits."""
     return PartitionHalt(

@@ -36,11 +36,11 @@ Sample = tuple[str, dict[str, str], float]
 class ServiceProcess:
     """`pos-consumer run` on one configuration file; ends with its owner."""
 
-    def __init__(self, work: Work) -> None:
-        """Run it on the configuration that `work` holds, with its log there."""
+    def __init__(self, work: Work, *arguments: str) -> None:
+        """Run it on the configuration in `work`, with further arguments of `run`."""
         self._log = work.log
-        self._address = f"http://127.0.0.1:{work.port}"
-        command = [*_COMMAND, "--config", str(work.config), "run"]
+        self._port = work.port
+        command = [*_COMMAND, "--config", str(work.config), "run", *arguments]
         self._process = SupervisedProcess(command, log=work.log)
 
     def __enter__(self) -> Self:
@@ -83,13 +83,7 @@ class ServiceProcess:
 
     def metrics(self) -> Metrics:
         """Scrape `/metrics`; nothing is known while it does not answer."""
-        try:
-            with urllib.request.urlopen(  # noqa: S310 - http on loopback, made above
-                f"{self._address}/metrics", timeout=_ANSWER_SECONDS
-            ) as answer:
-                return Metrics(answer.read().decode())
-        except (urllib.error.URLError, OSError):
-            return Metrics("")
+        return read_metrics(self._port)
 
 
 class Metrics:
@@ -114,6 +108,17 @@ class Metrics:
             if sample == name and value and label in has:
                 found[has[label]] = found.get(has[label], 0) + int(value)
         return found
+
+
+def read_metrics(port: int) -> Metrics:
+    """Scrape the service at a port; nothing is known while it does not answer."""
+    try:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/metrics", timeout=_ANSWER_SECONDS
+        ) as answer:
+            return Metrics(answer.read().decode())
+    except (urllib.error.URLError, OSError):
+        return Metrics("")
 
 
 def run_command(config: Path, *arguments: str) -> None:

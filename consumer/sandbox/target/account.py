@@ -54,6 +54,15 @@ class Account:
             return 0
         return 403 if given in self._expired else 401
 
+    def fault(self, endpoint: Endpoint, file: BatchFile | None = None) -> Fault | None:
+        """Return what is ordered to go wrong with a call, or with a file now read."""
+        now = self.clock.now()
+        if file is None:
+            return self.faults.take(endpoint, now)
+        if not any(fault.visitor for fault, _ in self.faults.open()):
+            return None
+        return self.faults.take(endpoint, now, {visitor for visitor, _ in file.rows})
+
     def new_token(self, token: str | None) -> None:
         """Replace the token; the former one is refused from now on."""
         if self._token is not None:
@@ -77,6 +86,7 @@ class Account:
             rows_to_fail=fault.rows
             if fault and kind is FaultKind.FAILED_UPDATES
             else 0,
+            rows_to_lose=fault.rows if fault and kind is FaultKind.SWALLOWED else 0,
         )
         self.journal.uploaded(batch)
         for rule in file.violations:

@@ -33,6 +33,7 @@ class Batch:
     due_at: float
     gets_stuck: bool = False
     rows_to_fail: int = 0
+    rows_to_lose: int = 0
     status: Status = Status.INCOMPLETE
     successful: int = 0
     not_found: int = 0
@@ -69,6 +70,7 @@ class Batches:
         v2: bool = True,
         gets_stuck: bool = False,
         rows_to_fail: int = 0,
+        rows_to_lose: int = 0,
     ) -> Batch:
         """Take a file whose rows are to be applied at `due_at`."""
         self._count += 1
@@ -80,6 +82,7 @@ class Batches:
             due_at,
             gets_stuck,
             rows_to_fail,
+            rows_to_lose,
         )
         self._by_id[batch.id] = batch
         heapq.heappush(self._due, (due_at, self._count, batch))
@@ -116,11 +119,12 @@ class Batches:
         applied = self._profiles.upload(
             batch.file.id_kind,
             batch.file.names,
-            rows[batch.rows_to_fail :],
+            rows[batch.rows_to_fail + batch.rows_to_lose :],
             at,
             v2=batch.v2,
         )
-        batch.successful = applied.successful
+        swallowed = len(rows[batch.rows_to_fail :][: batch.rows_to_lose])
+        batch.successful = applied.successful + swallowed
         batch.not_found = applied.not_found
         batch.failed = (*batch.file.failed, *failing)
         batch.status = Status.COMPLETE

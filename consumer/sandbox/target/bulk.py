@@ -8,17 +8,13 @@ from aiohttp import web
 from consumer.sandbox.target import answers
 from consumer.sandbox.target.account import Account
 from consumer.sandbox.target.batchfile import BatchFile, BatchRefused, read_batch
+from consumer.sandbox.target.broken import BUSY, UNREAD, broken
 from consumer.sandbox.target.calls import dropped, noted
 from consumer.sandbox.target.faults import Endpoint, Fault, FaultKind
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _INLINE: Final = 1_000_000  # bytes; larger files are read beside the event loop
-_BUSY: Final = "Service Unavailable"
-_HTTP_FAULTS: Final = {
-    FaultKind.HTTP_503: 503,
-    FaultKind.HTTP_500: 500,
-    FaultKind.UNAUTHORIZED: 401,
-}
+_FOREIGN: Final = "http://status.example"
 
 
 class Bulk:
@@ -43,24 +39,33 @@ class Bulk:
         """Return the routes of the status host."""
         return [web.get("/m2/{client}/profile/batchStatus", self._status)]
 
-    async def _submit_v1(self, request: web.Request) -> web.Response:
+    async def _submit_v1(self, request: web.Request) -> web.StreamResponse:
         return await self._submit(request, v2=False)
 
-    async def _submit_v2(self, request: web.Request) -> web.Response:
+    async def _submit_v2(self, request: web.Request) -> web.StreamResponse:
         return await self._submit(request, v2=True)
 
-    async def _submit(  # noqa: PLR0911  # a return for each way it can end
-        self, request: web.Request, *, v2: bool
-    ) -> web.Response:
+    async def _submit(self, request: web.Request, *, v2: bool) -> web.StreamResponse:
         account = self._account
+        noted(request, Endpoint.SUBMIT, metered=True)
+        allowed = account.allow_call()
+        fault = account.fault(Endpoint.SUBMIT) if allowed else None
+        if fault and fault.kind is FaultKind.HANG_UP_413:
+            return await UNREAD[fault.kind](request, fault, account.clock)
         body = await request.read()
         noted(request, Endpoint.SUBMIT, metered=True, size=len(body))
-        if not account.allow_call():
+        if not allowed:
             return self._over_limit(Endpoint.SUBMIT)
-        fault = account.faults.take(Endpoint.SUBMIT)
-        broken = _broken(request, fault)
-        if broken is not None:
-            return broken
+        if fault and fault.kind in UNREAD:
+            return await UNREAD[fault.kind](request, fault, account.clock)
+        answer = broken(fault)
+        return answer or await self._judged(request, body, fault, v2=v2)
+
+    async def _judged(
+        self, request: web.Request, body: bytes, fault: Fault | None, *, v2: bool
+    ) -> web.StreamResponse:
+        """Answer a submission that has come through, by what is in it."""
+        account = self._account
         refusal = account.refusal(request.headers.get("Authorization"))
         if refusal:
             return _xml(answers.refused("Unauthorized"), refusal)
@@ -70,14 +75,20 @@ class Bulk:
         except BatchRefused as refused:
             account.violated(Endpoint.SUBMIT, refused.answer)
             return _xml(answers.refused(refused.answer), refused.http)
+        fault = fault or account.fault(Endpoint.SUBMIT, file)
         if fault and fault.kind is FaultKind.UNSUCCESSFUL:
             return _xml(answers.refused(fault.message))
+        answer = broken(fault)
+        if answer is not None:
+            return answer
         batch = account.take(file, v2=v2, fault=fault)
         if fault and fault.kind is FaultKind.NO_ANSWER:
             return dropped(request)
         if fault and fault.kind is FaultKind.LATE_ANSWER:
             await account.clock.sleep(fault.seconds)
-        url = answers.status_url(self.status_base, account.options.client, batch)
+        foreign = fault is not None and fault.kind is FaultKind.FOREIGN_STATUS
+        base = _FOREIGN if foreign else self.status_base
+        url = answers.status_url(base, account.options.client, batch)
         return _xml(answers.accepted(url))
 
     async def _read(self, client: str, body: bytes, *, v2: bool) -> BatchFile:
@@ -101,16 +112,18 @@ class Bulk:
         if "Content-Encoding" in request.headers:
             self._account.violated(Endpoint.SUBMIT, "the body must be raw bytes")
 
-    async def _status(self, request: web.Request) -> web.Response:
+    async def _status(self, request: web.Request) -> web.StreamResponse:
         account = self._account
         metered = account.options.statuses_count
         noted(request, Endpoint.STATUS, metered=metered)
         if metered and not account.allow_call():
             return self._over_limit(Endpoint.STATUS)
-        fault = account.faults.take(Endpoint.STATUS)
-        broken = _broken(request, fault)
-        if broken is not None:
-            return broken
+        fault = account.fault(Endpoint.STATUS)
+        if fault and fault.kind in UNREAD:
+            return await UNREAD[fault.kind](request, fault, account.clock)
+        answer = broken(fault)
+        if answer is not None:
+            return answer
         if fault and fault.kind is FaultKind.LATE_ANSWER:
             await account.clock.sleep(fault.seconds)
         if fault and fault.kind is FaultKind.NO_ANSWER:
@@ -128,17 +141,7 @@ class Bulk:
 
     def _over_limit(self, endpoint: Endpoint) -> web.Response:
         self._account.violated(endpoint, "more calls a minute than allowed")
-        return web.Response(status=503, text=_BUSY)
-
-
-def _broken(request: web.Request, fault: Fault | None) -> web.Response | None:
-    """Return what a fault answers before anything is looked at, None if nothing."""
-    if fault is None:
-        return None
-    if fault.kind is FaultKind.LOST:
-        return dropped(request)
-    status = _HTTP_FAULTS.get(fault.kind)
-    return None if status is None else web.Response(status=status, text=_BUSY)
+        return web.Response(status=503, text=BUSY)
 
 
 def _xml(text: str, status: int = 200) -> web.Response:

@@ -42,7 +42,7 @@ def test_count_takes_no_value() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "aggregates"),
     [
-        ("by", "quantity", {"top"}),
+        ("by", "quantity", {"count", "mean", "top"}),
         ("n", 3, {"top", "recent"}),
         ("max_keys", 10, {"top", "distinct"}),
     ],

@@ -155,3 +155,12 @@ def test_a_topic_that_never_shows_is_reported(monkeypatch: pytest.MonkeyPatch) -
     assert len(looks) == 3
     with pytest.raises(BrokerUnreachable, match="do not show these new topics: t"):
         Slow(shown_at=10_000)._wait_until_shown(["t"])
+
+
+def test_a_compaction_lag_below_a_day_is_told() -> None:
+    """An upload that is taken over must find its rows in profiles."""
+    states = as_planned()
+    profiles = states["shop.profiles"]
+    lower = {**profiles.config, "min.compaction.lag.ms": "0"}
+    states["shop.profiles"] = replace(profiles, config=lower)
+    assert found(states) == [("shop.profiles", "lag")]

@@ -163,7 +163,7 @@ def test_items_are_only_needed_where_they_are_read() -> None:
     """Events without items serve attributes of events."""
     plan = plan_of(sample=SAMPLE.drop("items"))
     assert plan.items is None
-    assert plan.columns == {"event_id", "visitor_id", "occurred_at"}
+    assert set(plan.columns) == {"event_id", "visitor_id", "occurred_at"}
 
 
 def test_an_items_column_shadows_the_events() -> None:
@@ -177,7 +177,7 @@ def test_an_items_column_shadows_the_events() -> None:
     assert plan.inherited == {"total"}
     assert plan.outer == {"flag"}
     identity = {"event_id", "visitor_id", "occurred_at"}
-    assert plan.columns == identity | {"items", "total", "flag"}
+    assert set(plan.columns) == identity | {"items", "total", "flag"}
 
 
 def test_an_unknown_outer_field_is_refused() -> None:
@@ -241,3 +241,19 @@ def test_the_plan_can_be_read() -> None:
         "read      event_id, flag, occurred_at, total, visitor_id"
     )
     assert plan.describe()[-1] == "fold      x = sum(total) where flag"
+
+
+def test_the_definition_changes_with_the_type_that_a_schema_gives() -> None:
+    """A decimal of another scale is another definition: sums mean other money."""
+    finer = SAMPLE.with_columns(pl.col("price").cast(pl.Decimal(18, 4)))
+    total = {"aggregate": "sum", "of": "price"}
+    (before,) = plan_of(x=total).attributes
+    (after,) = plan_of(sample=finer, x=total).attributes
+    assert before.definition != after.definition
+
+
+@pytest.mark.parametrize("aggregate", ["top", "recent"])
+def test_several_values_need_a_list_format(aggregate: str) -> None:
+    """One value out of several would be sent in silence."""
+    with pytest.raises(ConfigurationError, match="list"):
+        plan_of(x={"aggregate": aggregate, "of": "store", "n": 3, "format": "text"})

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from consumer.config import Settings
+from consumer.errors import PartitionHalt
 from consumer.plan.compile import compile_plan
 from consumer.profiles.record import (
     FRAME,
@@ -120,7 +121,7 @@ def test_a_record_of_an_unknown_schema_is_not_guessed() -> None:
     """The unknown id is named."""
     writer, reader = ProfileCodec(schema_of("orders")), ProfileCodec(schema_of("last"))
     records = writer.encode(profiles(writer, orders=ORDERS))
-    with pytest.raises(KeyError, match=str(writer.current.schema_id)):
+    with pytest.raises(PartitionHalt, match=str(writer.current.schema_id)):
         reader.decode(records)
 
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from consumer.config import Settings
+from consumer.errors import ConfigurationError
 from consumer.plan.compile import compile_plan
 from consumer.profiles.record import ProfileCodec, ProfileSchema
-from consumer.profiles.rows import RowRenderer, render_attribute
+from consumer.profiles.rows import RowRenderer, check_rendering, render_attribute
 
 FRAME = pl.DataFrame(
     {
@@ -188,3 +189,29 @@ def test_rows_have_a_column_for_each_attribute_in_order() -> None:
         "string",
         "string",
     ]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "part"),
+    [
+        ({"aggregate": "last", "of": "text", "format": "date"}, "format"),
+        (
+            {"aggregate": "last", "of": "text", "render": "CAST(value AS BIGINT)"},
+            "render",
+        ),
+    ],
+)
+def test_rendering_that_can_fail_is_refused_at_the_start(
+    attribute: dict[str, Any], part: str
+) -> None:
+    """One visitor's value must not keep everybody's rows from Target."""
+    settings = Settings.model_validate(
+        {
+            "purchases": {"topic": "p"},
+            "target": {"client": "c"},
+            "attributes": {"x": attribute},
+        }
+    )
+    (plan,) = compile_plan(settings, FRAME).attributes
+    with pytest.raises(ConfigurationError, match=rf"attributes\.x\.{part}"):
+        check_rendering(plan)

@@ -46,7 +46,7 @@ class Seen:
         """Ask for a batch, then remember what was new."""
         ids, stream = ids_of(numbers), np.array(times, np.int64)
         repeated = self.seen.duplicates(ids, stream)
-        buckets = stream[~repeated] // WIDTH
+        buckets = self.seen.bucket_of(stream[~repeated])
         fresh = ids.where(~repeated)
         for bucket in np.unique(buckets).tolist():
             mine = fresh.where(buckets == bucket)
@@ -54,7 +54,7 @@ class Seen:
             self.seen.remember({bucket: mine})
         self.offset += len(numbers)
         if times:
-            oldest = times[-1] // WIDTH - BUCKETS
+            oldest = self.seen.oldest(times[-1])
             self.seen.forget(oldest)
             self.store.drop_buckets_before(oldest)
         return [bool(one) for one in repeated]
@@ -162,3 +162,20 @@ def test_no_ids_are_no_repeats() -> None:
     """An empty batch is answered with nothing."""
     none: Ints = np.zeros(0, np.int64)
     assert Seen().seen.duplicates(ids_of([]), none).tolist() == []
+
+
+def test_ids_stay_seen_when_the_horizon_is_changed() -> None:
+    """Buckets are named by when they begin, so another width reads them right."""
+    first = Seen()
+    assert first.feed([1], [1_000]) == [False]
+    for width, later, repeats in [
+        (WIDTH * 4, 1_000 + 30 * WIDTH, True),
+        (WIDTH // 2, 1_000 + 3 * WIDTH, True),
+        (WIDTH // 2, 1_000 + 6 * WIDTH, False),
+    ]:
+        seen = SeenIds(width, first.store.runs_of)
+        for bucket in first.store.buckets():
+            for run in first.store.runs_of(bucket):
+                seen.remember({bucket: run})
+        found = seen.duplicates(ids_of([1]), np.array([later], np.int64))
+        assert found.tolist() == [repeats]

@@ -12,7 +12,7 @@ from consumer.sandbox.target import Endpoint, Fault, FaultKind, Journal, TargetO
 from consumer.sandbox.target.batches import Batches, Status
 from consumer.sandbox.target.batchfile import BatchFile, BatchRefused, cells_of
 from consumer.sandbox.target.batchfile import read_batch as read_with
-from consumer.sandbox.target.faults import FaultOrders
+from consumer.sandbox.target.faults import ALWAYS, FaultOrders
 from consumer.sandbox.target.journal import Call, Meter
 from consumer.sandbox.target.profiles import Profiles
 
@@ -239,12 +239,31 @@ def test_orders_are_served_in_turn_and_by_endpoint() -> None:
     orders.order(Fault(FaultKind.HTTP_503, calls=2))
     orders.order(Fault(FaultKind.HTTP_500))
     orders.order(Fault(FaultKind.LOST, on=Endpoint.STATUS))
-    taken = [orders.take(Endpoint.SUBMIT) for _ in range(4)]
+    taken = [orders.take(Endpoint.SUBMIT, 0.0) for _ in range(4)]
     kinds = [fault and fault.kind.value for fault in taken]
     assert kinds == ["http_503", "http_503", "http_500", None]
     assert [fault.kind for fault, _ in orders.open()] == [FaultKind.LOST]
     orders.cancel()
-    assert orders.take(Endpoint.STATUS) is None
+    assert orders.take(Endpoint.STATUS, 0.0) is None
+
+
+def test_orders_by_chance_time_and_visitor_concern_those_calls_only() -> None:
+    """A tenth of the calls, those of an hour, or the files that hold a visitor."""
+    orders = FaultOrders()
+    orders.order(Fault(FaultKind.HTTP_500, calls=ALWAYS, probability=0.1))
+    hits = sum(orders.take(Endpoint.SUBMIT, 0.0) is not None for _ in range(10_000))
+    assert 900 < hits < 1_100
+    orders.cancel()
+    orders.order(Fault(FaultKind.HTTP_503, calls=ALWAYS, since=10.0, until=20.0))
+    found = [orders.take(Endpoint.SUBMIT, at) is not None for at in (9.9, 10.0, 20.0)]
+    assert found == [False, True, False]
+    orders.cancel()
+    orders.order(Fault(FaultKind.UNSUCCESSFUL, calls=ALWAYS, visitor="anna"))
+    assert orders.take(Endpoint.SUBMIT, 0.0) is None
+    assert orders.take(Endpoint.SUBMIT, 0.0, {"berta"}) is None
+    assert orders.take(Endpoint.SUBMIT, 0.0, {"anna", "berta"}) is not None
+    with pytest.raises(ValueError, match="probability"):
+        Fault(FaultKind.LOST, probability=2.0)
 
 
 def test_dropped_rows_of_a_waiting_batch_are_still_applied() -> None:

@@ -231,7 +231,7 @@ def test_a_schema_without_a_needed_field_is_named(world: World) -> None:
     old = {k: v for k, v in event(1).items() if k not in {"quantity", "amount"}}
     prepared = world.feed([Record(b"ann", world.encode(old, 3))])
     (letter,) = prepared.verdicts.dead_letters
-    assert (letter.reason, letter.schema_id) == ("schema_lacks_field", 3)
+    assert (letter.reason, letter.schema_id) == ("schema_does_not_fit", 3)
     assert letter.sentence == "Schema 3 has no amount, quantity."
 
 
@@ -441,3 +441,50 @@ def test_arithmetic_does_not_depend_on_the_batch(of: str) -> None:
     for record in records:
         world.feed([record])
     assert world.content() == together
+
+
+def test_a_return_is_subtracted_from_count_mean_and_top() -> None:
+    """A weight of -1 takes an earlier event out again, whatever came between."""
+    sign = "CASE WHEN sku = 'back' THEN -1 ELSE 1 END"
+    world = World(
+        {
+            "orders": {"aggregate": "count", "by": sign},
+            "average": {"aggregate": "mean", "of": "amount", "by": sign},
+        },
+        {1: SCHEMA, 9: SCHEMA},
+    )
+    world.feed([world.record(event(1, amount=10)), world.record(event(2, amount=4))])
+    world.feed([world.record(event(3, amount=10, sku="back"))])
+    profile = world.profiles()["ann"]
+    assert profile["orders"] == {"total": 1, "weight": 3}
+    assert profile["average"] == {"total": 4, "weight": 1}
+
+
+def test_a_column_of_another_type_is_not_read_as_if_it_were_the_same(
+    world: World,
+) -> None:
+    """Seconds where milliseconds were checked would give other dates in silence."""
+    seconds = {**SCHEMA["fields"][2], "type": "long"}
+    other = {
+        **SCHEMA,
+        "fields": [*SCHEMA["fields"][:2], seconds, *SCHEMA["fields"][3:]],
+    }
+    changed = World(ATTRIBUTES, {1: SCHEMA, 4: other, 9: SCHEMA})
+    record = Record(b"ann", changed.encode(event(), 4))
+    prepared = changed.feed([record])
+    (letter,) = prepared.verdicts.dead_letters
+    assert letter.reason == "schema_does_not_fit"
+    assert "occurred_at" in letter.sentence
+
+
+def test_the_key_may_be_an_expression_over_the_event() -> None:
+    """With `key_expression` the key need not be the visitor, only what it says."""
+    world = World(
+        ATTRIBUTES,
+        {1: SCHEMA, 9: SCHEMA},
+        key_expression="CONCAT('shop:', visitor_id)",
+    )
+    good = Record(b"shop:ann", world.encode(event()))
+    assert outcomes(world.feed([good])) == ["folded"]
+    prepared = world.feed([Record(b"ann", world.encode(event(2)))])
+    assert prepared.halts[0].reason == "key_is_not_visitor"

@@ -57,6 +57,10 @@ def test_a_documented_acceptance_gives_batch_id_and_url() -> None:
         (Reply(503, {"retry-after": "7"}), Throttled("HTTP 503", 7.0)),
         (Reply(500), Retry("HTTP 500", ambiguous=True)),
         (Reply(408), Retry("HTTP 408", ambiguous=True)),
+        (
+            Reply(failure=Failure.CUT_OFF, detail="gone"),
+            Retry("gone", ambiguous=False, answered=False, cut_off=True),
+        ),
     ],
 )
 def test_the_table_of_outcomes(reply: Reply, outcome: object) -> None:

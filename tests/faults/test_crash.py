@@ -1,0 +1,80 @@
+"""Processes that end: killed at every boundary, at random, or told to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.faults.arena import Plan
+from tests.faults.oracle import findings
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import Arenas
+
+AGGREGATE: Final = (
+    "before-fold",
+    "after-fold",
+    "after-produce",
+    "after-send-offsets",
+    "after-commit",
+    "after-store",
+    "before-restore",
+    "after-restore",
+)
+UPLOAD: Final = (
+    "before-post",
+    "after-post",
+    "after-acceptance",
+    "after-offset-commit",
+    "before-confirm",
+    "after-confirm",
+)
+
+
+@pytest.mark.parametrize("names", [AGGREGATE, UPLOAD], ids=["aggregate", "upload"])
+def test_killed_at_each_boundary_nothing_is_lost_or_doubled(
+    arenas: Arenas, names: tuple[str, ...]
+) -> None:
+    """SIGKILL before and after each step of a batch leaves no trace in the result."""
+    arena = arenas(Plan(static=True))
+    arena.produce()
+    for name in arena.random.sample(names, len(names)):
+        # A start restores once, and lets each of four partitions flow.
+        turn = 1 if name == "before-restore" else arena.random.randint(1, 3)
+        one = arena.start(failpoint=f"{name}:{turn}")
+        assert one.wait() == -9, f"{name}:{turn}: {one.last_words()}"
+    arena.start()
+    arena.finish()
+    assert not findings(arena)
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_one_of_three_killed_at_random(arenas: Arenas, turn: int) -> None:
+    """Instances that die at any moment are replaced by the others and come back."""
+    arena = arenas()
+    for number in range(3):
+        arena.start(number)
+    arena.wait_ready(0, 1, 2)
+    arena.produce()
+    for _ in range(2):
+        arena.sleep_between(0.5, 3.0)
+        victim = arena.random.choice(arena.instances)
+        victim.kill()
+        arena.sleep_between(0.0, 8.0)
+        victim.start()
+    arena.finish()
+    assert not findings(arena)
+
+
+def test_stopped_in_order_in_every_phase(arenas: Arenas) -> None:
+    """SIGTERM at any moment ends the service well, and the next goes on from there."""
+    arena = arenas()
+    arena.produce()
+    for moment in (0.4, 1.2, 2.0, 2.6, 3.5, 5.0):
+        one = arena.start()
+        arena.sleep(moment + arena.random.uniform(-0.3, 0.3))
+        assert one.drain(40.0) in {0, -15}, one.last_words()
+    arena.start()
+    arena.finish()
+    assert not findings(arena)
