@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer import __version__
-from consumer.commands import check, demo, run, sandbox, topics
+from consumer.commands import (
+    check,
+    dead_letters,
+    demo,
+    preview,
+    run,
+    sandbox,
+    topics,
+)
 from consumer.errors import PosConsumerError
 
 if TYPE_CHECKING:
@@ -32,7 +40,9 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(demo.demo)
 app.command()(check.check)
+app.command()(preview.preview)
 app.add_typer(topics.app, name="topics")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(sandbox.app, name="sandbox")
 
 

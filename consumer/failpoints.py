@@ -19,8 +19,8 @@ from consumer.errors import ConfigurationError
 
 VARIABLE: Final = "POS_CONSUMER_FAILPOINT"
 ALLOWED: Final = (
-    "name:turn:action, with a turn from 1 and an action of kill, stop or sleep=SECONDS; "
-    f"the names are {{names}}"
+    "name:turn:action, with a turn from 1 and an action of kill, stop or "
+    "sleep=SECONDS; the names are {names}"
 )
 # In the order of a batch's way, so that each is also what stands before the next.
 NAMES: Final = (

@@ -14,12 +14,13 @@ import asyncio
 import enum
 import threading
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import structlog
 
 from consumer import __version__
-from consumer.errors import PosConsumerError
+from consumer.errors import PartitionHalt, PosConsumerError
 from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
 from consumer.events.schemas import SchemaFolder
@@ -33,13 +34,19 @@ from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer, check_rendering
 from consumer.stages.aggregate import AggregateStage
 from consumer.stages.batch import BatchWork
+from consumer.stages.client_report import ClientReport
 from consumer.stages.generations import agree
 from consumer.stages.lifecycle import Partitions
+from consumer.stages.topic_problems import cleanup_problem, count_problem
 from consumer.stages.upload import UploadStage
+from consumer.stages.upload_connections import connect
 from consumer.telemetry.health import Health
+from consumer.telemetry.history import History
 from consumer.telemetry.http import TelemetryServer
+from consumer.telemetry.logging import REPEATS
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.status import StatusBoard
+from consumer.telemetry.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -54,6 +61,7 @@ Stage = Literal["aggregate", "upload"]
 STAGES: Final[tuple[Stage, ...]] = ("aggregate", "upload")
 # Longer than the longest single call that a loop makes to a broker.
 STALLED_AFTER_SECONDS: Final = 120.0
+RETRY_SECONDS: Final = 1.0
 # Kept free below the topic's limit, for key, headers and the record's own frame.
 RECORD_OVERHEAD: Final = 2_048
 
@@ -98,8 +106,10 @@ class Service:
         self._clock = clock
         self._stages = stages
         self._stop = asyncio.Event()
+        self._forbidden: PartitionHalt | None = None
         self.metrics = metrics or Metrics()
         self.health = Health()
+        self.board = StatusBoard()
         self.state = State.STARTING
         self.port = settings.http.port
 
@@ -124,14 +134,22 @@ class Service:
                 StateDirectory(settings.aggregate.state_dir, settings.application)
             )
         self.metrics.describe_build(__version__, librdkafka_version())
+        REPEATS.tell(self.board, self.metrics)
+        stack.callback(REPEATS.tell, None, None)
+        watchdog = Watchdog(self.health, self._clock)
+        await stack.enter_async_context(watchdog)
+        history = History(self.metrics, self.board, self._clock)
+        sampling = asyncio.ensure_future(history.run())
+        stack.callback(sampling.cancel)
         server = await stack.enter_async_context(
             TelemetryServer(
                 settings.http,
                 application=settings.application,
                 metrics=self.metrics,
                 health=self.health,
-                board=StatusBoard(),
+                board=self.board,
                 clock=self._clock,
+                watchdog=watchdog,
             )
         )
         self.port = server.port
@@ -140,7 +158,7 @@ class Service:
         if await self._unless_stopped(wait_for_broker(settings, self._clock)):
             return
         codec = ProfileCodec(ProfileSchema.of(plan))
-        cluster, generation = await asyncio.to_thread(self._agree, plan, codec)
+        cluster, generation = await self._agreed(plan, codec)
         runners: list[asyncio.Future[None]] = []
         aggregate = upload = None
         if directory is not None:
@@ -156,7 +174,16 @@ class Service:
         if "upload" in self._stages:
             renderer = RowRenderer(plan.attributes, codec)
             upload = UploadStage(
-                settings, renderer, self.metrics, self.health, self._clock
+                settings,
+                renderer,
+                self.metrics,
+                self.health,
+                self._clock,
+                board=self.board,
+                connect=partial(
+                    connect,
+                    on_statistics=ClientReport(self.metrics, "profiles", "upload"),
+                ),
             )
             runners.append(asyncio.ensure_future(upload.run()))
         starting.ready()
@@ -196,11 +223,24 @@ class Service:
                 "Nothing is lost: what was not committed is done again at the start.",
             )
 
+    async def _agreed(self, plan: Plan, codec: ProfileCodec) -> tuple[Cluster, int]:
+        """Agree, trying again until `startup_timeout` where only time is needed."""
+        deadline = self._clock.monotonic() + self._settings.startup_timeout
+        while True:
+            try:
+                return await asyncio.to_thread(self._agree, plan, codec)
+            except PosConsumerError as error:
+                late = self._clock.monotonic() + RETRY_SECONDS >= deadline
+                if not error.retriable or late or self._stop.is_set():
+                    raise
+                log.warning("starting: trying again", what=error.what)
+                await self._clock.sleep(RETRY_SECONDS)
+
     def _agree(self, plan: Plan, codec: ProfileCodec) -> tuple[Cluster, int]:
         """Check the topics and settle on a generation; blocks."""
         settings = self._settings
         admin = TopicAdmin(settings)
-        _, found = admin.require()
+        count, found = admin.require()
         for difference in found:
             log.warning(
                 difference.what, topic=difference.topic, remedy=difference.remedy
@@ -208,7 +248,16 @@ class Service:
         topics = settings.topics
         names = [topics.purchases, topics.profiles, topics.state, topics.dead_letters]
         cluster = Cluster.of(admin.states(names))
-        generation = agree(settings, plan, codec, lambda: not self._stop.is_set())
+        generation, began_with = agree(
+            settings,
+            plan,
+            codec,
+            lambda: not self._stop.is_set(),
+            partitions=count,
+        )
+        self._forbidden = cleanup_problem(found, settings) or count_problem(
+            settings, began_with, count
+        )
         return cluster, generation
 
     def _aggregate(  # noqa: PLR0913 - the parts it joins
@@ -222,15 +271,21 @@ class Service:
         generation: int,
     ) -> AggregateStage:
         settings = self._settings
-        source = InputConsumer(settings)
+        count = cluster.partitions[settings.topics.purchases]
+        self.metrics.partitions.labels("aggregate").set(count)
+        source = InputConsumer(
+            settings, ClientReport(self.metrics, "purchases", "aggregate")
+        )
         partitions = Partitions(
             settings,
             directory,
             source,
             Changelog(settings),
-            topic_ids=cluster.topic_ids,
+            cluster=cluster,
             metrics=self.metrics,
+            board=self.board,
             generation=generation,
+            forbidden=self._forbidden,
         )
         work = BatchWork(
             plan,
@@ -249,6 +304,7 @@ class Service:
             work,
             cluster=cluster,
             metrics=self.metrics,
+            board=self.board,
             health=health,
         )
 

@@ -12,6 +12,7 @@ from consumer.config.values import (
     A_SECRET,
     A_SIZE,
     Duration,
+    Secret,
     SecretText,
     Size,
     http_address,
@@ -45,6 +46,57 @@ class BatchSettings(Group):
         ge=0.1,
         le=3_600,
     )
+
+
+class TokenApiSettings(Group):
+    """`[target.token_api]`: fetches the profile token instead of `target.token`."""
+
+    tenant: str | None = setting(
+        None,
+        about="The tenant in the address of Target's Admin API. With it, the profile "
+        "token is fetched; a new one is never made, since that would end the present "
+        "one for everybody.",
+        allowed="letters, digits, `_` and `-`",
+        pattern=r"^[A-Za-z0-9_-]+$",
+    )
+    client_id: str | None = setting(
+        None,
+        about="The id of the server-to-server credentials in Adobe's console.",
+        allowed="a text; with tenant and client_secret",
+        min_length=1,
+    )
+    client_secret: SecretText | None = setting(
+        None,
+        about="Their secret.",
+        allowed=A_SECRET + "; with tenant and client_id",
+        validate_default=True,
+    )
+    scopes: str = setting(
+        "openid,AdobeID,target_sdk,additional_info.projectedProductContext,"
+        "read_organizations,additional_info.roles",
+        about="The scopes asked for.",
+        allowed="names separated by commas",
+        min_length=1,
+    )
+    ims: Annotated[str, AfterValidator(http_address)] = setting(
+        "https://ims-na1.adobelogin.com",
+        about="The server that gives access tokens for the credentials.",
+        allowed="an http or https address",
+    )
+    admin: Annotated[str, AfterValidator(http_address)] = setting(
+        "https://mc.adobe.io",
+        about="The server of Target's Admin API.",
+        allowed="an http or https address",
+    )
+
+    @field_validator("client_secret")
+    @classmethod
+    def _all_or_none(cls, secret: Secret | None, info: ValidationInfo) -> Secret | None:
+        given = [info.data.get("tenant"), info.data.get("client_id"), secret]
+        if any(one is None for one in given) and any(one is not None for one in given):
+            message = "expected tenant, client_id and client_secret together"
+            raise ValueError(message)
+        return secret
 
 
 class BudgetSettings(Group):
@@ -145,6 +197,9 @@ class TargetSettings(Group):
         about="The profile token, where the account requires authentication.",
         allowed=A_SECRET,
     )
+    token_api: TokenApiSettings = setting(
+        TokenApiSettings, about="Where the token is fetched.", allowed="a table"
+    )
     batch: BatchSettings = setting(
         BatchSettings, about="When a batch is sealed.", allowed="a table"
     )
@@ -154,6 +209,16 @@ class TargetSettings(Group):
     delivery: DeliverySettings = setting(
         DeliverySettings, about="How far a batch is followed.", allowed="a table"
     )
+
+    @field_validator("token_api")
+    @classmethod
+    def _one_source(
+        cls, token_api: TokenApiSettings, info: ValidationInfo
+    ) -> TokenApiSettings:
+        if token_api.tenant is not None and info.data.get("token") is not None:
+            message = "expected either target.token or [target.token_api], not both"
+            raise ValueError(message)
+        return token_api
 
     @field_validator("status_hosts", mode="before")
     @classmethod

@@ -109,6 +109,11 @@ class Codec:
         self._framed = _framed(widened)
         self.fast = self._fast_is_sound()
 
+    @property
+    def avro(self) -> dict[str, Any]:
+        """The parsed schema by which the safe codec reads."""
+        return self._parsed
+
     def sample(self, count: int = SAMPLE) -> list[bytes]:
         """Make up a few framed records of the schema, always the same ones."""
         records = []

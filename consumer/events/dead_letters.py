@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from consumer.frames import DeadLetter, Records
 
 PREFIX: Final = "pos-consumer-"
+FIRST: Final = f"{PREFIX}reason"  # of our headers
 # Lengths, deltas and the checksums of a record and of the batch that it travels in.
 FRAMING_BYTES: Final = 200
 

@@ -6,7 +6,7 @@ marked filtered and everything else that is no event is a dead letter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from consumer.frames import DeadLetter, Events, Outcome
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from consumer.events.codecs import Codec
     from consumer.events.mapping import Mapper
-    from consumer.events.schemas import SchemaFolder
     from consumer.frames import Records, Verdicts
 
 FRAME = 5
@@ -26,10 +26,26 @@ MAGIC = 0
 UNREADABLE = -1
 
 
+class Schemas(Protocol):
+    """Where writer schemas come from."""
+
+    def codec(self, schema_id: int) -> Codec | None:
+        """Give the codec of a writer schema, None where there is no such schema.
+
+        Raises `SchemaError` when it is no valid schema, and an error that is
+        retriable when it cannot be told now.
+        """
+        ...
+
+    def newest(self) -> tuple[int, Codec]:
+        """Give the schema that expressions are checked against, and its id."""
+        ...
+
+
 class Decoder:
     """Decodes and maps batches by the writer schemas of one source."""
 
-    def __init__(self, schemas: SchemaFolder, mapper: Mapper) -> None:
+    def __init__(self, schemas: Schemas, mapper: Mapper) -> None:
         """Decode by `schemas`, map by `mapper`."""
         self._schemas = schemas
         self._mapper = mapper

@@ -19,6 +19,8 @@ from consumer.plan.attributes import ADDITIVE, LARGEST_OPERAND
 from consumer.plan.expressions import evaluate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -47,9 +49,15 @@ class Mapped:
 class Mapper:
     """Applies a plan to decoded columns."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Split the plan by what is evaluated on events and on items."""
+    def __init__(
+        self, plan: Plan, *, watch: Callable[[Events], None] | None = None
+    ) -> None:
+        """Split the plan by what is evaluated on events and on items.
+
+        `watch` is shown what was mapped, before events are refused for what they lack.
+        """
         self._plan = plan
+        self._watch = watch
         self._identity = [
             plan.event_id.alias("event_id"),
             plan.visitor.alias("visitor"),
@@ -96,6 +104,8 @@ class Mapper:
             events = self._events(rows, frame)
         except (PolarsError, PanicException) as error:
             return self._halve(rows, frame, error)
+        if self._watch is not None:
+            self._watch(events)
         return self._refuse(events)
 
     def _events(self, rows: NDArray[np.int64], frame: pl.DataFrame) -> Events:

@@ -20,6 +20,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # exported, but not in its __all__
 
 from consumer.kafka.clients import admin_client, broker_error, client_options
+from consumer.kafka.membership import without_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -55,13 +56,11 @@ class Changelog:
     def __init__(self, settings: Settings) -> None:
         """Make the clients; nothing is read yet."""
         options = {
-            **settings.kafka.for_consumer(),
+            **without_group(settings.kafka.for_consumer()),
             **OURS,
             # Required by the client, never joined: partitions are assigned by hand.
             "group.id": f"{settings.application}-restore",
         }
-        options.pop("group.protocol", None)
-        options.pop("group.instance.id", None)
         self._admin = admin_client(settings)
         self._consumer = Consumer(client_options(settings, "restore", options))
         self._ends: dict[Place, int] = {}
@@ -117,6 +116,10 @@ class Changelog:
     def pending(self, place: Place) -> bool:
         """Tell whether a partition has not reached its end."""
         return place in self._ends
+
+    def left(self, place: Place, at: int) -> int:
+        """Give the records from an offset to the end, 0 where it has been reached."""
+        return max(0, self._ends.get(place, at) - at)
 
     @property
     def idle(self) -> bool:

@@ -77,6 +77,14 @@ _UNREACHABLE: Final = frozenset(
         KafkaError._WAIT_COORD,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.NETWORK_EXCEPTION,
+        # A partition or a coordinator is moving, or was made a moment ago. The answers
+        # of the admin client carry no retriable flag.
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
     }
 )
 
@@ -89,6 +97,11 @@ def librdkafka_version() -> str:
 def kafka_error(error: KafkaError | KafkaException) -> KafkaError:
     """Return the error that an exception carries; an error is returned as it is."""
     return error.args[0] if isinstance(error, KafkaException) else error
+
+
+def lacks_rights(error: KafkaError | KafkaException) -> bool:
+    """Whether credentials or rights were refused: trying again does not help."""
+    return kafka_error(error).code() in _REFUSED
 
 
 def broker_error(error: KafkaError | KafkaException, doing: str) -> PosConsumerError:

@@ -27,12 +27,16 @@ READ_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One state of the configuration: definitions by attribute, profile schema."""
+    """One state of the configuration: definitions by attribute, profile schema.
+
+    `partitions` is what the input had when the application began, 0 if not known.
+    """
 
     number: int
     schema_id: int
     schema: str
     definitions: Mapping[str, str] = field(default_factory=dict)
+    partitions: int = 0
 
     def to_json(self) -> bytes:
         """Write the record's value."""

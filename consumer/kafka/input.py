@@ -21,16 +21,20 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from consumer.errors import BrokerRefused
 from consumer.frames import Records
 from consumer.kafka.clients import broker_error, client_options, kafka_error
+from consumer.kafka.membership import Membership
+from consumer.kafka.statistics import statistics_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from confluent_kafka import Message
 
     from consumer.config import Settings
+    from consumer.kafka.statistics import ClientStatistics
 
 # Measured: twice the wall rate of the defaults. The bytes bound the memory.
 THROUGHPUT: Final = {
@@ -44,9 +48,9 @@ OURS: Final = {
     "auto.offset.reset": "error",
     "enable.partition.eof": "false",
 }
-COOPERATIVE: Final = {"partition.assignment.strategy": "cooperative-sticky"}
 COMMITTED_SECONDS: Final = 10.0
 SEEK_SECONDS: Final = 10.0
+COUNT_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -69,9 +73,14 @@ class Batch:
 class InputConsumer:
     """Reads one topic as a member of a consumer group. All calls are blocking."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_statistics: Callable[[ClientStatistics], None] | None = None,
+    ) -> None:
         """Join the group at the first `consume`."""
         options = {
+            **statistics_options(on_statistics),
             **THROUGHPUT,
             "queued.max.messages.kbytes": str(
                 settings.aggregate.memory // QUEUE_SHARE // 1024
@@ -80,12 +89,13 @@ class InputConsumer:
             **OURS,
             "group.id": settings.aggregate_group,
         }
-        if options.get("group.protocol", "classic") == "classic":
-            options = {**COOPERATIVE, **options}
+        self._membership = Membership(options)
         self._topic = settings.topics.purchases
         self._rebalance = Rebalance()
         self._paused: set[int] = set()
-        self._consumer = Consumer(client_options(settings, "aggregate", options))
+        self._consumer = Consumer(
+            client_options(settings, "aggregate", self._membership.options)
+        )
         self._consumer.subscribe(
             [self._topic],
             on_assign=self._assigned,
@@ -97,11 +107,14 @@ class InputConsumer:
         """Wait up to `timeout` seconds for up to `most` records.
 
         Returns as soon as `most` are there. Rebalances happen in here; see
-        `rebalance` for their result. Raises what `broker_error` makes of an error.
+        `rebalance` for their result. Raises what `broker_error` makes of an error, and
+        `BrokerRefused` where this consumer can never read again.
         """
         try:
             found = self._consumer.consume(most, timeout)
         except KafkaException as error:
+            if kafka_error(error).fatal():
+                raise _fatal(kafka_error(error)) from error
             raise broker_error(error, "consuming purchases") from error
         return self._columns(found)
 
@@ -170,6 +183,14 @@ class InputConsumer:
         """Give the membership that fences a transaction; fetch it fresh each time."""
         return self._consumer.consumer_group_metadata()
 
+    def partitions(self) -> int:
+        """Count the topic's partitions; raises what `broker_error` makes."""
+        try:
+            found = self._consumer.list_topics(self._topic, timeout=COUNT_SECONDS)
+        except KafkaException as error:
+            raise broker_error(error, "counting the partitions of purchases") from error
+        return len(found.topics[self._topic].partitions)
+
     def ends(self) -> dict[int, int]:
         """Give the last known end of each assigned partition, for the lag."""
         found = {}
@@ -194,8 +215,8 @@ class InputConsumer:
             found = [one for one in found if one.error() is None]
             if not found:
                 return Batch(None, out_of_range)
-            return Batch(_records(found), out_of_range)
-        return Batch(_records(found))
+            return Batch(to_records(found), out_of_range)
+        return Batch(to_records(found))
 
     def _met(
         self, message: Message, error: KafkaError, out_of_range: dict[int, str]
@@ -203,7 +224,9 @@ class InputConsumer:
         gone = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001 - librdkafka's names
         if error.code() in gone:
             out_of_range[message.partition() or 0] = error.str()
-        elif error.fatal() or not error.retriable():
+        elif error.fatal():
+            raise _fatal(error)
+        elif not error.retriable():
             raise broker_error(error, "consuming purchases")
 
     def _seek(self, partition: int, offset: int) -> None:
@@ -222,10 +245,7 @@ class InputConsumer:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         held = [TopicPartition(p.topic, p.partition, OFFSET_END) for p in partitions]
-        if self._is_cooperative():
-            consumer.incremental_assign(held)
-        else:
-            consumer.assign(held)
+        self._membership.take(consumer, held)
         consumer.pause(held)
         self._paused.update(p.partition for p in held)
         self._rebalance.assigned += [p.partition for p in held]
@@ -240,17 +260,24 @@ class InputConsumer:
         self._leave(consumer, partitions)
 
     def _leave(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._paused.difference_update(p.partition for p in partitions)
-        if self._is_cooperative():
-            consumer.incremental_unassign(partitions)
-        else:
-            consumer.unassign()
-
-    def _is_cooperative(self) -> bool:
-        return True
+        leaving = {p.partition for p in partitions}
+        self._paused -= leaving
+        # What came and went within one call is not ours.
+        came = self._rebalance.assigned
+        self._rebalance.assigned = [n for n in came if n not in leaving]
+        self._membership.give_up(consumer, partitions)
 
 
-def _records(found: list[Message]) -> Records:
+def _fatal(error: KafkaError) -> BrokerRefused:
+    """Say why this member is out for good; only a new process can join again."""
+    return BrokerRefused(
+        f"The group has shut this member out: {error.str()} ({error.name()}).",
+        "If another process has the same group.instance.id, give each its own.",
+    )
+
+
+def to_records(found: list[Message]) -> Records:
+    """Give what the client delivered as columns; none of it is an error."""
     return Records(
         partitions=np.array([one.partition() for one in found], np.int32),
         offsets=np.array([one.offset() for one in found], np.int64),

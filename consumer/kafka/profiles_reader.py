@@ -29,6 +29,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import Fenced, PosConsumerError, TopicAbsent
 from consumer.kafka.clients import broker_error, client_options, option_refused
+from consumer.kafka.membership import Membership
 from consumer.kafka.profiles_batches import (
     Assigned,
     Change,
@@ -36,8 +37,10 @@ from consumer.kafka.profiles_batches import (
     ProfileBatch,
     Revoked,
     columns,
+    event_times,
     offset_of,
 )
+from consumer.kafka.statistics import statistics_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
     from consumer.config import Settings
+    from consumer.kafka.statistics import ClientStatistics
 
 MOST_RECORDS: Final = 10_000
 """Records of one consume call: some 2 MB of profiles, rendered in about 50 ms."""
@@ -78,20 +82,27 @@ class ProfilesReader:
     Everything but `owns` is called on the event loop it was opened on.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        on_statistics: Callable[[ClientStatistics], None] | None = None,
+    ) -> None:
         """Make the consumer; it joins its group when the pump is opened."""
         self._topic = settings.topics.profiles
         options = {
+            **statistics_options(on_statistics),
             **settings.kafka.for_consumer(),
             **_OURS,
             "group.id": settings.upload_group,
         }
-        if options.get("group.protocol", "classic") == "classic":
-            options.setdefault("partition.assignment.strategy", "cooperative-sticky")
+        self._membership = Membership(options)
         session = float(options.get("session.timeout.ms", _SESSION_SECONDS * 1_000))
         self.session_seconds = session / 1_000
         try:
-            self._consumer = Consumer(client_options(settings, "upload", options))
+            self._consumer = Consumer(
+                client_options(settings, "upload", self._membership.options)
+            )
         except KafkaException as error:
             raise option_refused(error) from error
         self._clock = clock
@@ -110,6 +121,7 @@ class ProfilesReader:
         self._lock = threading.Lock()
         self._full = False
         self._ends: dict[int, int] = {}
+        self._since: dict[int, int | None] = {}
         self._committed: dict[int, int] = {}
         self.partitions = 0
         self.committed_at = float("-inf")
@@ -244,7 +256,9 @@ class ProfilesReader:
             epoch = self._epochs.get(number)
             if epoch is not None:
                 records = by_partition.get(number, [])
-                self._put(columns(number, epoch, records, ends.get(number)))
+                times, since = event_times(records, self._since.get(number))
+                self._since[number] = since
+                self._put(columns(number, epoch, records, times, ends.get(number)))
 
     def _put(self, batch: ProfileBatch) -> None:
         with self._lock:
@@ -343,7 +357,7 @@ class ProfilesReader:
         ]
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_assign(partitions)
+        self._membership.take(consumer, partitions)
         consumer.pause(partitions)
         for place in partitions:
             self._epoch += 1
@@ -360,7 +374,7 @@ class ProfilesReader:
                 # without an answer the offsets stay as they are: rows are sent again
                 self._commit_now(self._answer(leaving))
         self._forget(leaving.partitions)
-        consumer.incremental_unassign(partitions)
+        self._membership.give_up(consumer, partitions)
 
     def _answer(self, leaving: Revoked) -> dict[int, int]:
         """Wait for the loop's answer, unless it takes too long or the end has come."""
@@ -374,7 +388,7 @@ class ProfilesReader:
         lost = Lost(tuple(p.partition for p in partitions))
         self._forget(lost.partitions)
         self._tell(lost)
-        consumer.incremental_unassign(partitions)
+        self._membership.give_up(consumer, partitions)
 
     def _forget(self, partitions: Iterable[int]) -> None:
         for number in partitions:
@@ -382,6 +396,7 @@ class ProfilesReader:
             self._assignment.discard(number)
             self._begun.discard(number)
             self._ends.pop(number, None)
+            self._since.pop(number, None)
             self._committed.pop(number, None)
 
     def _tell(self, change: Change | BaseException) -> None:

@@ -65,9 +65,10 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the stages must know of topics: ids, and the largest record each takes."""
+    """What the stages must know of topics: ids, partitions, the largest record."""
 
     topic_ids: Mapping[str, str]
+    partitions: Mapping[str, int]
     largest_records: Mapping[str, int]
 
     @classmethod
@@ -75,6 +76,7 @@ class Cluster:
         """Take it from the states as the cluster has them."""
         return cls(
             {name: state.topic_id for name, state in states.items()},
+            {name: state.partitions for name, state in states.items()},
             {
                 name: int(state.config.get(_LARGEST, MAX_RECORD_BYTES))
                 for name, state in states.items()

@@ -8,13 +8,15 @@ whose `init_transactions` fences the old.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
-from consumer.errors import TransactionFailed
+from consumer.errors import BrokerRefused, PosConsumerError, TransactionFailed
 from consumer.failpoints import failpoint
-from consumer.kafka.clients import broker_error, client_options
+from consumer.kafka.clients import broker_error, client_options, lacks_rights
+from consumer.kafka.statistics import statistics_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
 
     from consumer.config import Settings
+    from consumer.kafka.statistics import ClientStatistics
 
 Headers: TypeAlias = "list[tuple[str, str | bytes | None]]"
 
@@ -43,9 +46,15 @@ THROUGHPUT: Final = {
 class TransactionalProducer:
     """Writes a batch's output and offsets in one transaction. All calls block."""
 
-    def __init__(self, settings: Settings, transactional_id: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        transactional_id: str,
+        on_statistics: Callable[[ClientStatistics], None] | None = None,
+    ) -> None:
         """Fence whoever used this id before. Raises what `broker_error` makes."""
         options = {
+            **statistics_options(on_statistics),
             **THROUGHPUT,
             **settings.kafka.for_producer(),
             "transactional.id": transactional_id,
@@ -58,7 +67,7 @@ class TransactionalProducer:
             self._producer.init_transactions(INIT_SECONDS)
         except KafkaException as error:
             self.close()
-            raise broker_error(error, "starting transactions") from error
+            raise _unclean(error, "starting transactions") from error
 
     def begin(self) -> None:
         """Open a transaction."""
@@ -67,7 +76,7 @@ class TransactionalProducer:
         try:
             self._producer.begin_transaction()
         except KafkaException as error:
-            raise broker_error(error, "opening a transaction") from error
+            raise _unclean(error, "opening a transaction") from error
 
     def produce(
         self,
@@ -75,9 +84,12 @@ class TransactionalProducer:
         partition: int,
         records: Iterable[tuple[bytes | None, bytes | None]],
         headers: Headers | None = None,
+        *,
+        first: Headers | None = None,
     ) -> None:
         """Queue key-value pairs for one partition, in order.
 
+        All have `headers`, or the first of them `first` instead, if that is given.
         Only the last has a delivery callback: it tells the position reached, and
         what fails before it fails the transaction.
         """
@@ -85,6 +97,9 @@ class TransactionalProducer:
         if not listed:
             return
         produce = self._producer.produce
+        if first is not None and len(listed) > 1:
+            self._wait_for_room(topic, partition, listed.pop(0), first)
+            first = None
         *others, (last_key, last_value) = listed
         for key, value in others:
             try:
@@ -92,9 +107,9 @@ class TransactionalProducer:
             except BufferError:
                 self._wait_for_room(topic, partition, (key, value), headers)
             except KafkaException as error:
-                raise broker_error(error, f"producing to {topic}") from error
+                raise _unclean(error, f"producing to {topic}") from error
         self._wait_for_room(
-            topic, partition, (last_key, last_value), headers, self._delivered
+            topic, partition, (last_key, last_value), first or headers, self._delivered
         )
 
     def _wait_for_room(
@@ -115,7 +130,7 @@ class TransactionalProducer:
             except BufferError:
                 self._producer.poll(QUEUE_FULL_SECONDS)
             except KafkaException as error:
-                raise broker_error(error, f"producing to {topic}") from error
+                raise _unclean(error, f"producing to {topic}") from error
             else:
                 return
 
@@ -141,10 +156,10 @@ class TransactionalProducer:
             failpoint("after-send-offsets")
             self._producer.commit_transaction(CALL_SECONDS)
         except KafkaException as error:
-            raise broker_error(error, "committing a transaction") from error
+            raise _unclean(error, "committing a transaction") from error
         self._producer.poll(0)
         if self._failure is not None:
-            raise broker_error(self._failure, "delivering a transaction")
+            raise _unclean(self._failure, "delivering a transaction")
         return dict(self._reached)
 
     def abort(self) -> None:
@@ -152,12 +167,14 @@ class TransactionalProducer:
         try:
             self._producer.abort_transaction(CALL_SECONDS)
         except KafkaException as error:
-            raise broker_error(error, "rolling a transaction back") from error
+            raise _unclean(error, "rolling a transaction back") from error
 
     def close(self) -> None:
         """Close without waiting for anything that was not committed."""
         self._producer.purge()
-        self._producer.close()
+        # A fenced one says once more that it is; it is closed all the same.
+        with suppress(KafkaException):
+            self._producer.close()
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -171,3 +188,15 @@ class TransactionalProducer:
         if topic is None or partition is None or offset is None:
             raise TransactionFailed("A delivery report names no place.")
         self._reached[topic, partition] = offset + 1
+
+
+def _unclean(error: KafkaError | KafkaException, doing: str) -> PosConsumerError:
+    """Translate what ended a transaction.
+
+    But for missing rights, which nothing here can mend, a new producer and a replay
+    are the way out of every state that librdkafka may be left in.
+    """
+    ours = broker_error(error, doing)
+    if isinstance(ours, BrokerRefused) and not lacks_rights(error):
+        return TransactionFailed(ours.what, "It is rolled back and done again.")
+    return ours

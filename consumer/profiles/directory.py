@@ -12,11 +12,15 @@ import shutil
 import uuid
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
 from consumer.errors import StateDirectoryError
-from consumer.profiles.store import PartitionStore
+from consumer.profiles.store import PartitionStore, StoreDamaged
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = structlog.get_logger(__name__)
 
 OWNER = "application"
 REPLICA = "replica-id"
@@ -72,8 +76,18 @@ class StateDirectory:
         os.close(self._lock)
 
     def open(self, partition: int) -> PartitionStore:
-        """Open the store of a partition, empty if it is new."""
-        return PartitionStore(self._store_path(partition))
+        """Open the store of a partition, empty if it is new or was damaged."""
+        path = self._store_path(partition)
+        try:
+            return PartitionStore(path)
+        except StoreDamaged as damage:
+            log.warning(
+                "the store is damaged: rebuilt from the topics",
+                partition=partition,
+                what=str(damage),
+            )
+            self.discard(partition)
+            return PartitionStore(path)
 
     def discard(self, partition: int) -> None:
         """Delete the store of a partition: it is rebuilt from the topics."""

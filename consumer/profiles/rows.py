@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from polars.exceptions import PanicException, PolarsError
 
 from consumer.errors import ConfigurationError
 from consumer.plan.expressions import evaluate
+from consumer.profiles import columns as cols
 from consumer.profiles.algebra.catalogue import aggregate_for
-from consumer.profiles.values import is_listed, state_values
+from consumer.profiles.values import is_listed, state_entries, state_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from consumer.plan.attributes import AttributePlan
     from consumer.profiles.record import ProfileCodec
@@ -94,27 +99,34 @@ def check_rendering(plan: AttributePlan) -> None:
 
 def render_attribute(plan: AttributePlan, states: pa.Array) -> pa.StringArray:
     """Render one attribute's column of profile records to strings."""
-    values = state_values(plan, aggregate_for(plan).from_arrow(states))
+    state = aggregate_for(plan).from_arrow(states)
     if not is_listed(plan):
-        return _strings(_text(plan, values))
-    offsets = values.list.len().fill_null(0)
-    flat = values.explode(empty_as_null=False, keep_nulls=False)
-    lists = (
-        pl.DataFrame(
-            {
-                "row": pl.Series(range(len(values)))
-                .repeat_by(offsets)
-                .explode(empty_as_null=False, keep_nulls=False),
-                "text": _text(plan, flat),
-            },
-            schema_overrides={"row": pl.Int64},
-        )
-        .group_by("row", maintain_order=True)
-        .agg(pl.col("text").str.join(plan.format.separator))
-    )
-    rows = pl.DataFrame({"row": pl.Series(range(len(values)), dtype=pl.Int64)})
-    joined = rows.join(lists, on="row", how="left", maintain_order="left")["text"]
-    return _strings(_sentinel(plan, joined))
+        return _strings(_text(plan, state_values(plan, state)))
+    values, lengths = state_entries(plan, state)
+    text = cols.to_arrow(values)
+    if plan.render is not None or not pa.types.is_string(text.type):
+        text = _strings(_text(plan, pl.Series("value", text)))
+    joined = _joined(text, lengths, plan.format.separator)
+    return joined if plan.sentinel is None else joined.fill_null(plan.sentinel)
+
+
+def _joined(
+    text: pa.StringArray, lengths: NDArray[np.integer], separator: str
+) -> pa.StringArray:
+    """Join each row's texts; null where it has none, nulls between others left out."""
+    present = lengths > 0
+    if text.null_count:
+        valid = text.is_valid().to_numpy(zero_copy_only=False)
+        counted = np.concatenate([[0], np.cumsum(valid)])
+        bounds = counted[np.concatenate([[0], np.cumsum(lengths)])]
+        text = text.drop_null()
+    else:
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+    lists = pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), text)
+    joined = pc.binary_join(lists, separator)
+    if present.all():
+        return joined
+    return pc.if_else(pa.array(present), joined, pa.scalar(None, pa.string()))
 
 
 def _text(plan: AttributePlan, values: pl.Series) -> pl.Series:

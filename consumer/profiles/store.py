@@ -29,6 +29,17 @@ STORE_FORMAT = 1
 RUNS_A_TIER = 8
 RUN = struct.Struct(">QBQ")
 CHUNK = struct.Struct(">QQ")
+DAMAGES = (
+    lmdb.InvalidError,
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.VersionMismatchError,
+)
+
+
+class StoreDamaged(Exception):  # noqa: N818 - it says what happened
+    """A store's files are not what LMDB wrote; the topics make a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +90,9 @@ class Changes:
 class PartitionStore:
     """One LMDB environment; a context manager that closes it.
 
-    Raises `StateDirectoryError` where the directory cannot be used, `PartitionHalt`
-    where a write fails (a full disk): the committed tail stays in the topics.
+    Raises `StateDirectoryError` where the directory cannot be used, `StoreDamaged`
+    where its files are no store, `PartitionHalt` where a write fails (a full disk): the
+    committed tail stays in the topics.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,17 +104,27 @@ class PartitionStore:
             self._env = lmdb.open(
                 str(path), map_size=size, metasync=False, max_dbs=4, max_readers=8
             )
+        except DAMAGES as error:
+            raise StoreDamaged(str(error)) from error
         except (lmdb.Error, OSError) as error:
             raise StateDirectoryError(
                 f"The store in {path} cannot be opened: {error}.",
                 "Make [aggregate] state_dir writable, or delete this folder: it is "
                 "rebuilt from the topics.",
             ) from error
-        self._profiles = self._env.open_db(b"profiles")
-        self._runs = self._env.open_db(b"runs")
-        self._chunks = self._env.open_db(b"chunks")
-        self._meta = self._env.open_db(b"meta")
-        self._run_number = self._last_run_number()
+        try:
+            self._check_length()
+            self._profiles = self._env.open_db(b"profiles")
+            self._runs = self._env.open_db(b"runs")
+            self._chunks = self._env.open_db(b"chunks")
+            self._meta = self._env.open_db(b"meta")
+            self._run_number = self._last_run_number()
+        except DAMAGES as error:
+            self._env.close()
+            raise StoreDamaged(str(error)) from error
+        except StoreDamaged:
+            self._env.close()
+            raise
 
     def __enter__(self) -> Self:
         """Give the open store."""
@@ -212,6 +234,13 @@ class PartitionStore:
                 found = cursor.delete()
 
         self._write(write)
+
+    def _check_length(self) -> None:
+        """Refuse a file that was cut: reading beyond its end would end the process."""
+        pages = int(self._env.info()["last_pgno"]) + 1
+        needed = pages * int(self._env.stat()["psize"])
+        if (size := _file_size(self.path / "data.mdb")) < needed:
+            raise StoreDamaged(f"{size} bytes, where {needed} were written")
 
     def _add_run(self, txn: lmdb.Transaction, bucket: int, tier: int, ids: Ids) -> None:
         self._run_number += 1

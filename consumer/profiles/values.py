@@ -1,7 +1,7 @@
 """What a state is worth: one value, or a list of values, for each visitor.
 
 Enters: an attribute's states. Leaves: a polars series of the attribute's `shown`
-type in storage form, or a list series of it for top and recent; null: no value.
+type in storage form, null: no value; or, for top and recent, the columns of a list.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from consumer.profiles.algebra.keyed import KeyedState
     from consumer.profiles.columns import Column, Ints
 
+_BITS = 63  # of a positive long
+
 
 def is_listed(plan: AttributePlan) -> bool:
     """Tell whether Target gets several values joined into one."""
@@ -28,7 +30,7 @@ def is_listed(plan: AttributePlan) -> bool:
 
 
 def state_values(plan: AttributePlan, state: Any) -> pl.Series:  # noqa: ANN401 - each monoid has its own
-    """Give each visitor's value, or the list of them where `is_listed`."""
+    """Give each visitor's value, for top and recent the first of them."""
     match plan.aggregate:
         case "count" | "sum" | "mean":
             return _additive(plan, state)
@@ -37,11 +39,16 @@ def state_values(plan: AttributePlan, state: Any) -> pl.Series:  # noqa: ANN401 
         case "distinct":
             counts = np.diff(state.offsets)
             return _series(pa.array(counts, mask=counts == 0))
-        case "top":
-            values, lengths = _heaviest(state, plan.n)
-            return _entries(plan, values, lengths)
-        case "recent":
-            return _entries(plan, state.value, np.diff(state.offsets))
+        case "top" | "recent":
+            values, lengths = state_entries(plan, state)
+            return _first(values, lengths)
+
+
+def state_entries(plan: AttributePlan, state: Any) -> tuple[Column, Ints]:  # noqa: ANN401 - each monoid has its own
+    """Give the values of top and recent end to end, and how many each visitor has."""
+    if plan.aggregate == "top":
+        return _heaviest(state, plan.n)
+    return state.value, np.diff(state.offsets)
 
 
 def _additive(plan: AttributePlan, state: AdditiveState) -> pl.Series:
@@ -61,27 +68,36 @@ def _heaviest(state: KeyedState, n: int) -> tuple[Column, Ints]:
     count = len(state.offsets) - 1
     slots = cols.slots_of(state.offsets)
     positive = np.flatnonzero(state.weights > 0)
-    # Keys are sorted within a slot, so a stable sort leaves ties in their order.
-    order = positive[np.lexsort((-state.weights[positive], slots[positive]))]
+    order = positive[_by_weight(slots[positive], state.weights[positive])]
     offsets = cols.offsets_of(slots[order], count)
     lengths = np.minimum(np.diff(offsets), n)
     picked = order[cols.ranges(offsets[:-1], lengths)]
     return cols.take(state.keys, picked), lengths
 
 
-def _entries(plan: AttributePlan, values: Column, lengths: Ints) -> pl.Series:
-    """Give lists of entries, or the only entry itself; null where there is none."""
-    if not is_listed(plan):
-        holders = np.flatnonzero(lengths)
-        firsts = (np.cumsum(lengths) - lengths)[holders]
-        source = np.full(len(lengths), -1)
-        source[holders] = firsts
-        return _series(cols.to_arrow(values).take(pa.array(source, mask=source < 0)))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    lists = pa.ListArray.from_arrays(
-        pa.array(offsets), cols.to_arrow(values), mask=pa.array(lengths == 0)
-    )
-    return _series(lists)
+def _by_weight(slots: Ints, weights: Ints) -> Ints:
+    """Order entries by slot, heaviest first; ties, sorted by key, stay in their order.
+
+    One sort of one number an entry, where slot, weight and place fit into it.
+    """
+    if not len(slots):
+        return np.zeros(0, np.int64)
+    heaviest = int(weights.max())
+    places, levels = len(slots).bit_length(), heaviest.bit_length()
+    if int(slots[-1]).bit_length() + levels + places > _BITS:
+        return np.lexsort((-weights, slots))
+    packed = (slots << levels | heaviest - weights) << places | np.arange(len(slots))
+    packed.sort()
+    return packed & ((1 << places) - 1)
+
+
+def _first(values: Column, lengths: Ints) -> pl.Series:
+    """Give each visitor's first value; null where there is none."""
+    holders = np.flatnonzero(lengths)
+    firsts = (np.cumsum(lengths) - lengths)[holders]
+    source = np.full(len(lengths), -1)
+    source[holders] = firsts
+    return _series(cols.to_arrow(values).take(pa.array(source, mask=source < 0)))
 
 
 def _series(array: pa.Array) -> pl.Series:

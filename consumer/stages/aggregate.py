@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,14 @@ from consumer.errors import (
 )
 from consumer.events import dead_letters
 from consumer.failpoints import failpoint
-from consumer.frames import Outcome
+from consumer.kafka.profiles_batches import since_header
 from consumer.kafka.transaction import TransactionalProducer
 from consumer.profiles import state_records
 from consumer.profiles.store import Changes, Tails
+from consumer.stages.aggregate_report import AggregateReport
 from consumer.stages.batch import PartitionOutput
+from consumer.stages.client_report import ClientReport
+from consumer.stages.topic_problems import count_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,11 +49,14 @@ if TYPE_CHECKING:
     from consumer.stages.batch import BatchWork, Prepared
     from consumer.stages.lifecycle import Partitions
     from consumer.telemetry.health import Component
+    from consumer.telemetry.laps import Laps
     from consumer.telemetry.metrics import Metrics
+    from consumer.telemetry.status import StatusBoard
 
 log = structlog.get_logger(__name__)
 
 RESTORE_SECONDS = 0.2
+WATCH_SECONDS = 10.0
 FIRST_BATCH = 5_000  # until the size of records is known
 BATCH_SHARE = 16  # one part in so many of [aggregate] memory is a batch's own bytes
 GC_SECONDS = 30.0
@@ -73,6 +79,7 @@ class AggregateStage:
         *,
         cluster: Cluster,
         metrics: Metrics,
+        board: StatusBoard,
         health: Component,
     ) -> None:
         """Join the parts; nothing runs yet."""
@@ -84,17 +91,24 @@ class AggregateStage:
         self._cluster = cluster
         self._metrics = metrics
         self._health = health
+        self._report = AggregateReport(metrics, board, health, directory.path)
+        self._producer_report = ClientReport(metrics, "producer")
+        self._laps: Laps
         self._stop = threading.Event()
         self._producer: TransactionalProducer | None = None
         self._unassigned: list[int] = []
         self._most_records = min(FIRST_BATCH, settings.aggregate.max_batch)
+        self._watched_at = time.monotonic()
         self._fenced_at: float | None = None
 
     def run(self) -> None:
         """Loop until told to stop, then leave the group; raises what is a bug."""
         self._health.wait("joining the consumer group")
         try:
-            with manual_gc() as collect:
+            with (
+                manual_gc() as collect,
+                self._metrics.laps("aggregate", "start") as self._laps,
+            ):
                 while not self._stop.is_set():
                     self._health.beat(time.monotonic())
                     self._turn()
@@ -115,21 +129,27 @@ class AggregateStage:
 
     def _turn(self) -> None:
         """Do one round: restore, consume, work."""
+        self._laps.to("start")
         try:
             if self._producer is None:
                 self._producer = self._new_producer()
             self._assign()
+            self._watch_topic()
             restoring = bool(self._partitions.restoring)
             if restoring:
+                self._laps.to("restore")
                 self._partitions.restore(RESTORE_SECONDS)
                 self._introduce()
-            self._report()
-            begun = time.perf_counter()
+            self._laps.to("report")
+            self._show()
+            self._laps.to("fetch", whole=True)
             batch = self._source.consume(
                 self._most_records,
                 0.0 if restoring else self._settings.aggregate.commit_interval,
             )
-            self._spent("fetch", time.perf_counter() - begun)
+            if batch.records is None or len(batch.records) < self._most_records:
+                self._laps.rename("idle")
+            self._laps.to("report")
             self._rebalance()
             for number, why in batch.out_of_range.items():
                 self._partitions.halt(number, _out_of_range(number, why))
@@ -143,13 +163,25 @@ class AggregateStage:
             self._partitions.assign(self._unassigned)
             self._unassigned = []
 
+    def _watch_topic(self) -> None:
+        """Notice when somebody changes the number of partitions, which moves visitors.
+
+        A topic that is gone, or a broker that does not answer, shows elsewhere.
+        """
+        now = time.monotonic()
+        if now - self._watched_at < WATCH_SECONDS:
+            return
+        self._watched_at = now
+        was = self._cluster.partitions[self._settings.topics.purchases]
+        with suppress(BrokerUnreachable):
+            count = self._source.partitions()
+            if count and (halt := count_problem(self._settings, was, count)):
+                self._partitions.forbid(halt)
+
     def _rebalance(self) -> None:
         """Take over what changed hands during the last consume call."""
         change = self._source.rebalance()
-        for kind in ("revoked", "lost", "assigned"):
-            if numbers := getattr(change, kind):
-                self._metrics.rebalances.labels("aggregate", kind).inc()
-                log.info("assignment changed", kind=kind, partitions=sorted(numbers))
+        self._report.rebalanced(change)
         leaving = {*change.revoked, *change.lost}
         self._partitions.close(leaving)
         self._unassigned = [n for n in self._unassigned if n not in leaving]
@@ -163,11 +195,11 @@ class AggregateStage:
             records = records.take(np.flatnonzero(ours))
         if not len(records):
             return
-        self._metrics.consumed_records.labels("aggregate").inc(len(records))
         self._limit_batches(records)
-        self._metrics.batches.labels("aggregate").inc()
         failpoint("before-fold")
+        self._laps.to("assemble", whole=True)
         prepared = self._prepare(records)
+        self._laps.divide(prepared.seconds)
         failpoint("after-fold")
         for number, halt in prepared.halts.items():
             self._partitions.halt(number, halt)
@@ -176,8 +208,7 @@ class AggregateStage:
 
     def _limit_batches(self, records: Records) -> None:
         """Take fewer records at a time where they are large: memory is bounded."""
-        size = sum([len(value) for value in records.values if value])
-        self._metrics.consumed_bytes.labels("aggregate").inc(size)
+        size = self._report.taken(records)
         allowed = self._settings.aggregate.memory // BATCH_SHARE
         affordable = allowed * len(records) // max(1, size)
         self._most_records = max(1, min(affordable, self._settings.aggregate.max_batch))
@@ -234,28 +265,35 @@ class AggregateStage:
             )
             for letter in prepared.verdicts.dead_letters
         ]
-        self._write(prepared.outputs, letters)
-        self._count(prepared)
+        self._write(prepared.outputs, letters, prepared.oldest_event_time)
+        self._laps.to("report")
+        self._report.committed(prepared)
 
     def _write(
         self,
         outputs: Mapping[int, PartitionOutput],
         letters: Sequence[tuple[int, dead_letters.Record]],
+        oldest: float | None = None,
     ) -> None:
-        """Write outputs and dead letters in one transaction, then into the stores."""
+        """Write outputs and dead letters in one transaction, then into the stores.
+
+        `oldest` is when the oldest event was recorded, in seconds since the epoch.
+        """
         producer = self._producer
         if producer is None:
             raise TransactionFailed("There is no producer.")
         topics = self._settings.topics
-        begun = time.perf_counter()
+        self._laps.to("produce")
         producer.begin()
         for number, output in outputs.items():
-            producer.produce(topics.profiles, number, output.profiles)
+            producer.produce(
+                topics.profiles, number, output.profiles, first=since_header(oldest)
+            )
             producer.produce(topics.state, number, output.state)
         for number, (key, value, headers) in letters:
             producer.produce(topics.dead_letters, number, [(key, value)], headers)
         failpoint("after-produce")
-        produced = time.perf_counter()
+        self._laps.to("commit")
         next_offsets = {
             number: output.changes.position.next_offset
             for number, output in outputs.items()
@@ -265,13 +303,10 @@ class AggregateStage:
             topics.purchases, next_offsets, self._source.group_metadata()
         )
         failpoint("after-commit")
-        committed = time.perf_counter()
+        self._laps.to("store")
         self._metrics.transactions.labels("committed").inc()
         self._store(outputs, reached)
         failpoint("after-store")
-        self._spent("produce", produced - begun)
-        self._spent("commit", committed - produced)
-        self._spent("store", time.perf_counter() - committed)
 
     def _store(
         self,
@@ -296,12 +331,11 @@ class AggregateStage:
 
     def _recover(self, error: PosConsumerError) -> None:
         """Start anew after an unclean end; the restore finds out what committed."""
-        log.warning("starting over from the last commit", what=error.what)
-        self._metrics.transactions.labels("failed").inc()
-        self._metrics.producer_recycles.inc()
-        if self._producer is not None:
-            self._producer.close()
-            self._producer = None
+        self._laps.to("recover")
+        self._report.recovering(error)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close()
         if isinstance(error, ProducerFenced):
             now = time.monotonic()
             if (
@@ -319,47 +353,12 @@ class AggregateStage:
 
     def _new_producer(self) -> TransactionalProducer:
         name = f"{self._settings.application}-{self._directory.replica_id}"
-        return TransactionalProducer(self._settings, name)
+        return TransactionalProducer(self._settings, name, self._producer_report)
 
-    def _count(self, prepared: Prepared) -> None:
-        """Record what a committed batch was."""
-        metrics = self._metrics
-        counts = prepared.verdicts.counts()
-        for outcome, count in counts.items():
-            metrics.records.labels(outcome.label).inc(count)
-        metrics.duplicates.labels("repeat").inc(counts[Outcome.DUPLICATE])
-        for letter in prepared.verdicts.dead_letters:
-            metrics.dead_letters.labels(letter.reason).inc()
-        written = sum(len(output.profiles) for output in prepared.outputs.values())
-        metrics.profiles_written.inc(written)
-        for step, seconds in prepared.seconds.items():
-            self._spent(step, seconds)
-        ages = time.time() - prepared.records.timestamps / 1000
-        metrics.event_to_committed.observe(ages)
-        log.debug(
-            "batch committed",
-            records=len(prepared.records),
-            profiles=written,
-            **{outcome.label: count for outcome, count in counts.items()},
-        )
-
-    def _report(self) -> None:
-        """Tell health and metrics where the partitions are."""
-        partitions = self._partitions
-        self._health.degrade(
-            {f"partition {n}": halt.reason for n, halt in partitions.halted.items()}
-        )
-        if partitions.restoring:
-            self._health.wait(f"restoring {len(partitions.restoring)} partitions")
-        elif not self._unassigned:
-            self._health.ready()
-        ends = self._source.ends()
-        for number, partition in partitions.running.items():
-            lag = max(0, ends.get(number, 0) - partition.position.next_offset)
-            self._metrics.lag_records.labels("aggregate", str(number)).set(lag)
-
-    def _spent(self, step: str, seconds: float) -> None:
-        self._metrics.add_seconds("aggregate", step, seconds)
+    def _show(self) -> None:
+        """Tell health, metrics and the status page where the partitions are."""
+        waiting = bool(self._unassigned)
+        self._report.show(self._partitions, self._source.ends(), waiting=waiting)
 
 
 @contextmanager

@@ -26,21 +26,22 @@ class ClientReport:
         self._metrics = metrics
         self._client = client
         self._stage = stage
-        self._totals: dict[Counter, int] = {}
+        self._totals: dict[str, int] = {}
 
     def __call__(self, found: ClientStatistics) -> None:
         """Record them."""
         metrics, client = self._metrics, self._client
         totals = {
-            metrics.kafka_received_bytes: found.received_bytes,
-            metrics.kafka_sent_bytes: found.sent_bytes,
-            metrics.kafka_errors: found.errors,
-            metrics.kafka_timeouts: found.timeouts,
-            metrics.kafka_disconnects: found.disconnects,
+            "kafka_received_bytes": found.received_bytes,
+            "kafka_sent_bytes": found.sent_bytes,
+            "kafka_errors": found.errors,
+            "kafka_timeouts": found.timeouts,
+            "kafka_disconnects": found.disconnects,
         }
-        for counter, total in totals.items():
-            before = self._totals.get(counter, 0)
-            counter.labels(client).inc(total - before if total >= before else total)
+        for name, total in totals.items():
+            before = self._totals.get(name, 0)
+            grown = total - before if total >= before else total
+            getattr(metrics, name).labels(client).inc(grown)
         self._totals = totals
         metrics.kafka_brokers_up.labels(client).set(found.brokers_up)
         metrics.kafka_round_trip_seconds.labels(client).set(found.round_trip_seconds)

@@ -28,8 +28,13 @@ def agree(
     plan: Plan,
     codec: ProfileCodec,
     keep_waiting: Callable[[], bool],
-) -> int:
+    *,
+    partitions: int,
+) -> tuple[int, int]:
     """Find or announce our generation; teaches `codec` the schemas of the others.
+
+    Returns its number, and how many partitions the input had when the application
+    began; `partitions` is how many it has now.
 
     Raises `ConfigurationError` when an attribute's definition has changed.
     """
@@ -37,18 +42,21 @@ def agree(
     known = control.generations(keep_waiting)
     codec.learn({one.schema_id: one.schema for one in known})
     definitions = {a.name: a.definition for a in plan.attributes}
+    began_with = next((g.partitions for g in known if g.partitions), partitions)
     for one in reversed(known):
         # An older configuration that starts again is what it was: announcing it anew
         # would make it the newest, and halt the replicas that were rolled forward.
         if one.definitions == definitions:
-            return one.number
+            return one.number, began_with
     if known:
         _refuse_changes(known, definitions)
     number = known[-1].number + 1 if known else 1
     schema = codec.current
-    control.announce(Generation(number, schema.schema_id, schema.text, definitions))
+    control.announce(
+        Generation(number, schema.schema_id, schema.text, definitions, began_with)
+    )
     log.info("configuration announced", generation=number)
-    return number
+    return number, began_with
 
 
 def _refuse_changes(

@@ -26,16 +26,19 @@ from consumer.profiles.state_records import to_changes
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
 from consumer.profiles.write_back import WriteBackStore
 from consumer.stages.batch import OpenPartition
+from consumer.stages.topic_problems import absence_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from consumer.config import Settings
     from consumer.kafka.changelog import Changelog, Tail
     from consumer.kafka.input import InputConsumer
+    from consumer.kafka.topics import Cluster
     from consumer.profiles.directory import StateDirectory
     from consumer.telemetry.metrics import Metrics
+    from consumer.telemetry.status import StatusBoard
 
 log = structlog.get_logger(__name__)
 
@@ -63,17 +66,25 @@ class Partitions:
         source: InputConsumer,
         changelog: Changelog,
         *,
-        topic_ids: Mapping[str, str],
+        cluster: Cluster,
         metrics: Metrics,
+        board: StatusBoard,
         generation: int,
+        forbidden: PartitionHalt | None = None,
     ) -> None:
-        """Join the parts; owns the stores it opens."""
+        """Join the parts; owns the stores it opens.
+
+        `forbidden` is a problem of the topics that lets no partition run.
+        """
         self._settings = settings
         self._directory = directory
         self._source = source
         self._changelog = changelog
-        self._topic_ids = topic_ids
+        self._cluster = cluster
+        self._topic_ids = cluster.topic_ids
+        self._forbidden = forbidden
         self._metrics = metrics
+        self._board = board
         self._generation = generation
         self._width = bucket_width(settings.aggregate.deduplicate)
         self.restoring: dict[int, Restoring] = {}
@@ -88,6 +99,7 @@ class Partitions:
         again, nothing has begun.
         """
         wanted = [number for number in numbers if number not in self.restoring]
+        wanted = [number for number in wanted if not self._refuse(number)]
         committed = self._source.committed(wanted)
         failpoint("before-restore")
         stores: dict[int, PartitionStore] = {}
@@ -104,10 +116,26 @@ class Partitions:
             raise
         for number, store in stores.items():
             self.halted.pop(number, None)
+            self._metrics.partition_halted.remove_by_labels(
+                {"stage": "aggregate", "partition": str(number)}
+            )
             self.restoring[number] = Restoring(
                 number, store, committed.get(number), time.monotonic()
             )
             self._metrics.partition_assigned.labels("aggregate", str(number)).set(1)
+
+    def forbid(self, halt: PartitionHalt) -> None:
+        """Halt all partitions, now and whenever one is assigned."""
+        self._forbidden = halt
+        for number in [*self.running, *self.restoring]:
+            self.halt(number, halt)
+
+    def _refuse(self, number: int) -> bool:
+        """Halt a partition whose topics do not allow it to run."""
+        absent = absence_problem(self._cluster, self._settings, number)
+        if halt := self._forbidden or absent:
+            self.halt(number, halt)
+        return halt is not None
 
     def _read_tails(self, stores: dict[int, PartitionStore]) -> None:
         """Begin to read each store's topics from its position to their ends now."""
@@ -120,14 +148,24 @@ class Partitions:
                 log.warning(
                     "the store is ahead of its topics: rebuilt", partition=number
                 )
-                stores[number] = self._fresh(number, store)
-                places.update(self._places(number, Tails()))
+                del stores[number]
+                for place in self._places(number, Tails()):
+                    del places[place]
+                try:
+                    stores[number] = self._fresh(number, store)
+                except PartitionHalt as halt:
+                    self.halt(number, halt)
+                else:
+                    places.update(self._places(number, Tails()))
         self._changelog.add(places)
 
     def restore(self, timeout: float) -> None:
         """Read on from the changelogs; partitions that are whole start to flow."""
         for tail in self._changelog.read(timeout):
-            self._apply(tail)
+            try:
+                self._apply(tail)
+            except PartitionHalt as halt:
+                self.halt(tail.partition, halt)
         done = [
             one
             for one in self.restoring.values()
@@ -139,6 +177,19 @@ class Partitions:
             except PartitionHalt as halt:
                 self.halt(one.number, halt)
 
+    def progress(self) -> dict[int, tuple[int, int]]:
+        """Give the records read and those left of each partition being restored."""
+        return {
+            one.number: (
+                one.records,
+                sum(
+                    self._changelog.left(place, at)
+                    for place, at in self._places(one.number, one.store.tails).items()
+                ),
+            )
+            for one in self.restoring.values()
+        }
+
     def close(self, numbers: Iterable[int]) -> None:
         """Give partitions up; their stores stay on disk for a return."""
         for number in list(numbers):
@@ -149,6 +200,7 @@ class Partitions:
                 self._close_running(running)
             self.halted.pop(number, None)
             self._metrics.forget_partition("aggregate", number)
+            self._board.forget("aggregate", number)
 
     def _close_running(self, partition: OpenPartition) -> None:
         try:
@@ -174,7 +226,9 @@ class Partitions:
         self._source.pause([number])
         self.close([number])
         self.halted[number] = halt
-        self._metrics.partition_halted.labels(str(number), halt.reason).set(1)
+        place = "aggregate", str(number)
+        self._metrics.partition_assigned.labels(*place).set(1)
+        self._metrics.partition_halted.labels(*place, halt.reason).set(1)
 
     def _open(self, number: int) -> PartitionStore:
         store = self._directory.open(number)
@@ -268,6 +322,7 @@ class Partitions:
         if is_new:
             self.new.append(running)
         self._source.start({one.number: position.next_offset})
+        self._metrics.restore_remaining_records.labels(str(one.number)).set(0)
         seconds = time.monotonic() - one.began
         self._metrics.restore_seconds.inc(seconds)
         log.info(

@@ -27,12 +27,14 @@ from consumer.stages.upload_connections import connect
 from consumer.stages.upload_context import UploadContext
 from consumer.stages.upload_delivery import Delivery
 from consumer.stages.upload_intake import Intake
+from consumer.stages.upload_report import UploadReport
 from consumer.stages.waiting import wait_for
 from consumer.target.batch_file import header
 from consumer.target.budget import Slots
 from consumer.target.micro_batch import Limits
 from consumer.target.pending import Pending
 from consumer.telemetry.logging import get_logger
+from consumer.telemetry.status import StatusBoard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from consumer.stages.upload_context import Renderer
     from consumer.target.micro_batch import Sealed
     from consumer.telemetry.health import Health
+    from consumer.telemetry.laps import Laps
     from consumer.telemetry.metrics import Metrics
 
     Connect = Callable[[Settings, Clock], AbstractAsyncContextManager[Connections]]
@@ -87,6 +90,7 @@ class UploadStage:
         health: Health,
         clock: Clock,
         *,
+        board: StatusBoard | None = None,
         connect: Connect = connect,
     ) -> None:
         """Touch nothing yet; broker and Target are first spoken to by `run`."""
@@ -96,6 +100,7 @@ class UploadStage:
         self._renderer = renderer
         self._metrics = metrics
         self._clock = clock
+        self._report = UploadReport(metrics, board or StatusBoard(clock.now), clock)
         self._health = health.component("upload", stalled_after=STALLED_SECONDS)
         self._degraded: dict[str, str] = {}
         self._context: UploadContext
@@ -158,11 +163,13 @@ class UploadStage:
         )
         budget = target.budget
         slots = Slots(budget.calls_per_minute - budget.reserve, self._reader.partitions)
+        self._report.budget(slots.per_minute, slots.partitions)
         calling: set[int] = set()
         self._context = UploadContext(
             settings=settings,
             clock=self._clock,
             metrics=self._metrics,
+            report=self._report,
             renderer=self._renderer,
             pending=Pending(limits, len(first_line)),
             ledger=to.ledger,
@@ -240,21 +247,32 @@ class UploadStage:
 
         Waiting for the turn lets the next file grow meanwhile.
         """
+        clock = self._clock
+        with self._metrics.laps("sealing", "seal", clock.monotonic) as laps:
+            while True:
+                laps.to("wait_budget")
+                await self._turn.acquire()
+                laps.to("wait_posts")
+                await self._posts.acquire()
+                laps.to("seal")
+                sealed = await self._next_file(laps)
+                task = self._deliver(group, sealed, _once(self._turn.release))
+                task.add_done_callback(lambda _: self._posts.release())
+
+    async def _next_file(self, laps: Laps) -> Sealed:
+        """Wait until a file is due, and seal it."""
         context = self._context
         while True:
-            await self._turn.acquire()
-            await self._posts.acquire()
-            sealed = None
-            while sealed is None:
-                context.changed.clear()
-                now = self._clock.monotonic()
-                due = await context.worker(context.pending.due_in, now)
-                if due is None or due > 0:
+            context.changed.clear()
+            now = self._clock.monotonic()
+            due = await context.worker(context.pending.due_in, now)
+            if due is None or due > 0:
+                with laps.step("idle"):
                     await wait_for(context.changed, self._clock, due)
-                now = self._clock.monotonic()
-                sealed = await context.worker(context.pending.seal, now)
-            task = self._deliver(group, sealed, _once(self._turn.release))
-            task.add_done_callback(lambda _: self._posts.release())
+            now = self._clock.monotonic()
+            sealed = await context.worker(context.pending.seal, now)
+            if sealed is not None:
+                return sealed
 
     def _deliver(
         self, group: asyncio.TaskGroup, sealed: Sealed, granted: Callable[[], None]
@@ -289,8 +307,7 @@ class UploadStage:
                 if not (error.retriable or isinstance(error, Fenced)):
                     raise
                 log.warning("Offsets could not be committed.", error=str(error))
-        for partition, records in self._reader.lag(offsets).items():
-            self._metrics.lag_records.labels("upload", str(partition)).set(records)
+        self._report.lags(self._reader.lag(offsets), offsets)
 
     async def _fresh(self) -> bool:
         """Whether the group has confirmed our membership lately enough to call."""
@@ -303,7 +320,7 @@ class UploadStage:
         """Stop one partition until a person has acted; its offsets stay."""
         self._reader.halt(partition)
         await self._context.worker(self._context.pending.drop, [partition])
-        self._metrics.partition_halted.labels(str(partition), halt.reason).set(1)
+        self._report.halted(partition, halt.reason)
         self._degrade(f"partition {partition}", str(halt))
         log.error(
             "A partition is halted.",

@@ -62,7 +62,7 @@ class Assignment:
         context = self._context
         context.held.update(partitions)
         for partition in partitions:
-            context.metrics.partition_assigned.labels("upload", str(partition)).set(1)
+            context.report.assigned(partition)
         found = await context.durably(
             "reading the uploads ledger", context.ledger.read_open, partitions
         )
@@ -94,6 +94,6 @@ class Assignment:
         self._confirmation.drop(partitions)
         await context.worker(context.pending.drop, partitions)
         for partition in partitions:
-            context.metrics.forget_partition("upload", partition)
+            context.report.forget(partition)
             self._left(partition)
         context.changed.set()

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from consumer.failpoints import failpoint
+from consumer.stages.upload_report import Times
 from consumer.stages.upload_reread import latest_rows, send_again
 from consumer.stages.waiting import wait_for
 from consumer.target.backoff import full_jitter
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from consumer.kafka.uploads_ledger import Entry
     from consumer.stages.upload_context import UploadContext
     from consumer.target.micro_batch import Sealed
+    from consumer.telemetry.laps import Laps
 
 MOST_ROUNDS: Final = 3
 """How often rows are sent that Target reports as failed, before it is an error."""
@@ -65,6 +67,7 @@ class _Followed:
     url: str
     accepted_at: float
     spans: dict[int, Span] = field(default_factory=dict)
+    times: dict[int, Times] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
     due_at: float = 0.0
     doubtful: bool = False
@@ -78,6 +81,7 @@ class Confirmation:
     def __init__(self, context: UploadContext) -> None:
         """Follow nothing yet."""
         self._context = context
+        self._laps: Laps
         self._agenda: list[tuple[float, int, Callable[[], Awaitable[None]]]] = []
         self._order = itertools.count()
         self._added = asyncio.Event()
@@ -95,6 +99,7 @@ class Confirmation:
         followed = self._add(entries, sealed.number)
         if followed is not None:
             followed.rounds = rounds
+            followed.times.update(Times.by_partition(sealed.keys))
             followed.numbers.append(sealed.number)
         else:
             await self._free([sealed.number])
@@ -136,6 +141,7 @@ class Confirmation:
             followed = self._add([entry], number)
             if followed is not None:
                 followed.numbers.append(number)
+                followed.times.update(Times.by_partition(keys))
                 if not known:
                     self._schedule_poll(followed)
             log.info(
@@ -153,15 +159,18 @@ class Confirmation:
 
     async def run(self) -> None:
         """Work off the agenda until cancelled."""
-        clock = self._context.clock
-        while True:
-            self._added.clear()
-            ahead = self._agenda[0][0] - clock.now() if self._agenda else None
-            if ahead is None or ahead > 0:
-                await wait_for(self._added, clock, ahead)
-            else:
-                _, _, act = heapq.heappop(self._agenda)
-                await act()
+        clock, metrics = self._context.clock, self._context.metrics
+        with metrics.laps("confirmation", "idle", clock.monotonic) as self._laps:
+            while True:
+                self._added.clear()
+                ahead = self._agenda[0][0] - clock.now() if self._agenda else None
+                if ahead is None or ahead > 0:
+                    self._laps.to("idle")
+                    await wait_for(self._added, clock, ahead)
+                else:
+                    self._laps.to("settle")
+                    _, _, act = heapq.heappop(self._agenda)
+                    await act()
 
     def _at(self, when: float, act: Callable[[], Awaitable[None]]) -> None:
         heapq.heappush(self._agenda, (when, next(self._order), act))
@@ -211,15 +220,15 @@ class Confirmation:
         if not followed.spans:
             await self._forget(followed)
             return
-        began = context.clock.monotonic()
+        self._laps.to("wait_budget")
         await context.gate.take("status")
-        context.observe("wait_budget", began)
-        began = context.clock.monotonic()
-        context.metrics.calls.labels("status").inc()
+        self._laps.to("status")
+        context.report.call("status")
         reply = await context.client.status(followed.url, context.token())
-        context.observe("status", began)
+        self._laps.to("settle")
         followed.polls += 1
         status = read_status(reply, followed.batch_id)
+        context.metrics.status_answers.labels(status.progress).inc()
         if status.progress in _ENDED:
             await self._ended(followed, status)
             return
@@ -248,6 +257,7 @@ class Confirmation:
                 age_seconds=round(age),
             )
             self._context.metrics.batch_ends.labels("overdue").inc()
+            self._context.report.board.batch_outcome(followed.batch, "overdue")
             followed.doubtful = True
             await self._free(followed.numbers)
         self._schedule_poll(followed)
@@ -258,7 +268,11 @@ class Confirmation:
         metrics.failed_updates.inc(status.failed)
         metrics.profiles_not_found.inc(status.not_found)
         failed = status.progress is Progress.COMPLETE and status.failed > 0
-        metrics.batch_ends.labels("failed" if failed else status.progress).inc()
+        end = "failed" if failed else str(status.progress)
+        metrics.batch_ends.labels(end).inc()
+        self._context.report.board.batch_outcome(followed.batch, end)
+        if end == Progress.COMPLETE:
+            self._context.report.confirmed(followed.times, [*followed.spans])
         if failed and followed.rounds >= MOST_ROUNDS:
             log.error(
                 "Target keeps failing rows; they are not sent again until they change.",

@@ -18,10 +18,11 @@ from consumer.stages.upload_context import Worker
 from consumer.target.client import TargetClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from consumer.clock import Clock
     from consumer.config import Settings
+    from consumer.kafka.statistics import ClientStatistics
     from consumer.stages.upload_context import Blocking
 
 
@@ -39,7 +40,11 @@ class Connections:
 
 
 @asynccontextmanager
-async def connect(settings: Settings, clock: Clock) -> AsyncIterator[Connections]:
+async def connect(
+    settings: Settings,
+    clock: Clock,
+    on_statistics: Callable[[ClientStatistics], None] | None = None,
+) -> AsyncIterator[Connections]:
     """Open everything; TopicAbsent or BrokerUnreachable if `profiles` is not there."""
     target = settings.target
     async with AsyncExitStack() as stack:
@@ -52,6 +57,8 @@ async def connect(settings: Settings, clock: Clock) -> AsyncIterator[Connections
         client = await stack.enter_async_context(
             TargetClient(target.endpoint, target.client, api=target.api)
         )
-        reader = await stack.enter_async_context(ProfilesReader(settings, clock))
+        reader = await stack.enter_async_context(
+            ProfilesReader(settings, clock, on_statistics)
+        )
         ranges = ProfilesRanges(settings)
         yield Connections(reader, ledger, rejected, ranges, client, worker)

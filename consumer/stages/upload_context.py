@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
 from consumer.errors import ConfigurationError, PosConsumerError
 from consumer.target.backoff import full_jitter
+from consumer.target.expiry import token_expiry
 from consumer.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from consumer.kafka.rejected_rows import RejectedRows
     from consumer.kafka.uploads_ledger import UploadsLedger
     from consumer.stages.call_gate import CallGate
+    from consumer.stages.upload_report import UploadReport
     from consumer.target.client import TargetClient
     from consumer.target.pending import Pending
     from consumer.telemetry.metrics import Metrics
@@ -96,6 +98,7 @@ class UploadContext:
     settings: Settings
     clock: Clock
     metrics: Metrics
+    report: UploadReport
     renderer: Renderer
     pending: Pending
     ledger: UploadsLedger
@@ -112,6 +115,7 @@ class UploadContext:
     calling: set[int] = field(default_factory=set)
     held: set[int] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    last_token: str = field(default="", repr=False)
 
     def token(self) -> str:
         """Return the profile token as it is now, or nothing; a file is read anew.
@@ -121,10 +125,22 @@ class UploadContext:
         """
         secret = self.settings.target.token
         try:
-            return "" if secret is None else secret.read("target.token")
+            token = "" if secret is None else secret.read("target.token")
         except ConfigurationError as error:
             log.warning("The profile token cannot be read.", error=str(error))
             return ""
+        if token != self.last_token:
+            self.last_token = token
+            self._show_expiry(token)
+        return token
+
+    def _show_expiry(self, token: str) -> None:
+        gauge = self.metrics.token_expiry_timestamp_seconds
+        expiry = token_expiry(token)
+        if expiry is None:
+            gauge.remove_by_labels({"token": "profile"})
+        else:
+            gauge.labels("profile").set(expiry)
 
     async def durably(
         self, doing: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -150,7 +166,3 @@ class UploadContext:
                     attempt=attempt,
                 )
                 await self.clock.sleep(pause)
-
-    def observe(self, step: str, since: float) -> None:
-        """Add the time since `since` (monotonic) to a step of the stage."""
-        self.metrics.add_seconds("upload", step, self.clock.monotonic() - since)

@@ -40,12 +40,14 @@ from consumer.target.outcome import (
     classify,
 )
 from consumer.telemetry.logging import get_logger
+from consumer.telemetry.status import BatchStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from consumer.stages.upload_confirmation import Confirmation
     from consumer.target.micro_batch import Sealed
+    from consumer.telemetry.laps import Laps
 
 LABELS: Final = {
     Accepted: "accepted",
@@ -76,6 +78,7 @@ class _Upload:
     sealed: Sealed
     entries: list[Entry]
     parts: tuple[bytes, memoryview]
+    laps: Laps
     attempt: int = 0
     cut_offs: int = 0
     failing_since: float | None = None
@@ -109,13 +112,23 @@ class Delivery:
 
         `granted` is called once its first call may start, or when there will be none.
         """
+        clock = self._context.clock
+        with self._context.metrics.laps(
+            "delivery", "assemble", clock.monotonic
+        ) as laps:
+            await self._see_through(sealed, granted, laps)
+
+    async def _see_through(
+        self, sealed: Sealed, granted: Callable[[], None], laps: Laps
+    ) -> None:
         search = Search()
         files = [sealed]
         suspects: list[Refusal] = []
         try:
             while files:
-                upload = await self._begin(files.pop())
+                upload = await self._begin(files.pop(), laps)
                 refusal = await self._send(upload, search, granted)
+                laps.to("settle")
                 if refusal is None:
                     continue
                 parts = await self._refusals.judge(refusal, search)
@@ -132,19 +145,19 @@ class Delivery:
         finally:
             granted()
 
-    async def _begin(self, sealed: Sealed) -> _Upload:
+    async def _begin(self, sealed: Sealed, laps: Laps) -> _Upload:
         """Write the intent."""
         context = self._context
-        upload = _Upload(sealed, [], body(self._first_line, sealed.rows))
+        laps.to("assemble")
+        upload = _Upload(sealed, [], body(self._first_line, sealed.rows), laps)
         upload.entries = [
             Entry(
                 upload.batch, partition, s.ranges, s.exact, s.rows, context.clock.now()
             )
             for partition, s in sealed.spans.items()
         ]
-        began = context.clock.monotonic()
+        laps.to("ledger")
         await context.durably("writing an intent", context.ledger.write, upload.entries)
-        context.observe("ledger", began)
         return upload
 
     async def _send(
@@ -154,9 +167,9 @@ class Delivery:
         context = self._context
         sealed = upload.sealed
         while True:
-            began = context.clock.monotonic()
+            upload.laps.to("wait_budget")
             await context.gate.take("submit")
-            context.observe("wait_budget", began)
+            upload.laps.to("settle")
             granted()
             if not sealed.partitions <= context.calling:
                 await self._give_back(upload)
@@ -207,17 +220,26 @@ class Delivery:
         context = self._context
         metrics = context.metrics
         upload.attempt += 1
-        began = context.clock.monotonic()
-        metrics.calls.labels("submit").inc()
+        upload.laps.to("post")
+        context.report.call("submit")
         failpoint("before-post")
         reply = await context.client.submit(upload.parts, context.token())
         failpoint("after-post")
-        context.observe("post", began)
+        upload.laps.to("settle")
         outcome = classify(reply, context.clock.now())
         label = LABELS[type(outcome)]
         metrics.upload_batches.labels(label).inc()
         metrics.upload_rows.labels(label).inc(len(upload.sealed))
         metrics.upload_bytes.labels(label).inc(upload.size)
+        context.report.board.batch(
+            BatchStatus(
+                upload.batch,
+                context.clock.now(),
+                len(upload.sealed),
+                upload.size,
+                label,
+            )
+        )
         return outcome
 
     async def _accepted(self, upload: _Upload, outcome: Accepted) -> Sequence[Entry]:
@@ -230,14 +252,15 @@ class Delivery:
             for entry in upload.entries
             if entry.partition in context.held
         ]
-        began = context.clock.monotonic()
+        upload.laps.to("ledger")
         await context.durably("writing an acceptance", context.ledger.write, entries)
         failpoint("after-acceptance")
-        context.observe("ledger", began)
+        upload.laps.to("settle")
         await context.worker(context.pending.accepted, upload.sealed.number)
         times = upload.sealed.keys["timestamp"].to_numpy() / 1_000.0
         context.metrics.event_to_accepted.observe(np.maximum(0.0, now - times))
-        log.info(
+        context.metrics.upload_file_bytes.observe([upload.size])
+        log.debug(
             "Target accepted a batch.",
             batch=upload.batch,
             batch_id=outcome.batch_id,
@@ -252,6 +275,7 @@ class Delivery:
         context = self._context
         label = LABELS[type(outcome)]
         context.metrics.retries.labels(label).inc()
+        upload.laps.to("retry")
         pause = full_jitter(upload.attempt, context.random.random)
         match outcome:
             case Throttled(reason, after):

@@ -18,9 +18,12 @@ from consumer.target.micro_batch import SCHEMA, frame
 from consumer.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from consumer.kafka.profiles_batches import ProfileBatch
     from consumer.kafka.profiles_reader import ProfilesReader
     from consumer.stages.upload_context import UploadContext
+    from consumer.telemetry.laps import Laps
 
 _ROOM_SECONDS: Final = 1.0  # between two looks whether there is room again
 
@@ -37,35 +40,48 @@ class Intake:
 
     async def run(self) -> None:
         """Take records in, as long as there is room, until cancelled."""
+        metrics, clock = self._context.metrics, self._context.clock
+        with metrics.laps("intake", "idle", clock.monotonic) as laps:
+            while True:
+                laps.to("idle")
+                batch = await self._reader.batch()
+                await self._take(batch, laps)
+
+    async def _take(self, batch: ProfileBatch, laps: Laps) -> None:
+        """Take one batch in, once there is room."""
         context = self._context
         metrics, pending = context.metrics, context.pending
-        while True:
-            began = context.clock.monotonic()
-            batch = await self._reader.batch()
-            context.observe("fetch", began)
-            while await context.worker(lambda: pending.full):
+        laps.to("queue")
+        while await context.worker(lambda: pending.full):
+            with laps.step("backpressure"):
                 context.changed.clear()
                 await wait_for(context.changed, context.clock, _ROOM_SECONDS)
-            rows, rejected = await context.worker(self._encode, batch)
-            if rejected:
-                await self._reject(rejected)
-            await context.worker(self._add, batch, rows)
-            metrics.batches.labels("upload").inc()
-            metrics.consumed_records.labels("upload").inc(batch.records)
-            metrics.consumed_bytes.labels("upload").inc(batch.size)
-            context.changed.set()
+        laps.to("queue", whole=True)
+        rows, rejected, seconds = await context.worker(self._encode, batch)
+        laps.divide(seconds)
+        if rejected:
+            laps.to("reject")
+            await self._reject(rejected)
+        laps.to("queue")
+        await context.worker(self._add, batch, rows)
+        metrics.batches.labels("upload").inc()
+        metrics.consumed_records.labels("upload").inc(batch.records)
+        metrics.consumed_bytes.labels("upload").inc(batch.size)
+        context.changed.set()
 
-    def _encode(self, batch: ProfileBatch) -> tuple[pl.DataFrame, list[RejectedRow]]:
-        """Render and encode, on the worker."""
+    def _encode(
+        self, batch: ProfileBatch
+    ) -> tuple[pl.DataFrame, list[RejectedRow], dict[str, float]]:
+        """Render and encode, on the worker; returns the seconds of both, too."""
         if not batch.values:
-            return pl.DataFrame(schema=SCHEMA), []
+            return pl.DataFrame(schema=SCHEMA), [], {}
         context = self._context
         began = context.clock.monotonic()
         rendered = context.renderer.rows(batch.values)
-        context.observe("render", began)
-        began = context.clock.monotonic()
+        between = context.clock.monotonic()
         encoded = encode_rows(rendered)
         visitors, versions = rendered.column("visitor"), rendered.column("version")
+        self._check_versions(batch, visitors, versions)
         rows = frame(
             visitors.take(encoded.kept),
             batch.partition,
@@ -85,14 +101,31 @@ class Intake:
                 encoded.rejected.tolist(), encoded.reasons, strict=True
             )
         ]
-        context.observe("encode", began)
-        return rows, rejected
+        ended = context.clock.monotonic()
+        return rows, rejected, {"render": between - began, "encode": ended - between}
+
+    def _check_versions(
+        self, batch: ProfileBatch, visitors: pa.Array, versions: pa.Array
+    ) -> None:
+        """Say so if a profile went back: then something writes that must not."""
+        found = self._context.report.regressions(visitors, versions, batch.values)
+        if found:
+            log.error(
+                "Profiles went back behind a version that was written before. Look for "
+                "a second writer of the topic of profiles.",
+                partition=batch.partition,
+                next_offset=batch.next_offset,
+                profiles=found,
+            )
 
     def _add(self, batch: ProfileBatch, rows: pl.DataFrame) -> None:
         """Add rows unless the partition has left meanwhile, on the worker."""
         if self._reader.owns(batch):
             now = self._context.clock.monotonic()
             seen = {batch.partition: batch.next_offset}
+            self._context.report.taken(
+                batch.partition, batch.next_offset, batch.timestamps
+            )
             self._context.pending.add(rows, seen, now)
 
     async def _reject(self, rows: list[RejectedRow]) -> None:

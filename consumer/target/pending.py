@@ -37,20 +37,43 @@ if TYPE_CHECKING:
 
 _COVERED: Final = -1  # origin of a row that supersedes older ones but is not sent
 _OVERHEAD: Final = 64  # bytes of a row beside its text, in polars' layout
+_HELD: Final = 16  # bytes of a visitor that is held back by an accepted batch
+HELD: Final = ("hash", "partition")
+_NO_KEYS: Final = pl.DataFrame(schema={key: SCHEMA[key] for key in KEYS})
 _AMORTISED: Final = 8  # settle when the fresh rows are this share of the settled ones
 
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch whose visitors are held back; rows are kept until it is accepted."""
+    """A batch whose visitors are held back; rows are kept until it is accepted.
 
+    `visitors` has the columns `HELD`, a row a visitor: millions may be held back, so
+    their ids are not kept. Two visitors with one hash only hold each other back.
+    """
+
+    visitors: pl.DataFrame
     keys: pl.DataFrame
     rows: pa.LargeBinaryArray | None
     covers: Mapping[int, Span]
 
+    @classmethod
+    def of(
+        cls,
+        keys: pl.DataFrame,
+        rows: pa.LargeBinaryArray | None,
+        covers: Mapping[int, Span],
+    ) -> _Batch:
+        visitors = _hashed(keys).select(HELD)
+        kept = keys.select(KEYS) if rows is not None else _NO_KEYS
+        return cls(visitors, kept, rows, covers)
+
     @property
     def live(self) -> bool:
         return self.rows is not None
+
+    @property
+    def size(self) -> int:
+        return _HELD * len(self.visitors) + _OVERHEAD * len(self.keys)
 
 
 class Pending:
@@ -82,8 +105,7 @@ class Pending:
     @property
     def size(self) -> int:
         """Bytes of the rows that wait and of the visitors that are held back."""
-        under_way = sum(len(batch.keys) for batch in self._batches.values())
-        return self._bytes + _OVERHEAD * under_way
+        return self._bytes + sum(batch.size for batch in self._batches.values())
 
     @property
     def full(self) -> bool:
@@ -173,7 +195,7 @@ class Pending:
         """
         number = self.new_number()
         exact = {part: found for part, found in covers.items() if found.exact}
-        self._batches[number] = _Batch(keys.select(KEYS), None, exact)
+        self._batches[number] = _Batch.of(keys, None, exact)
         self._unsettled = True
         return number
 
@@ -189,7 +211,8 @@ class Pending:
 
     def accepted(self, number: int) -> None:
         """Drop the rows of a batch that Target took; its visitors stay held back."""
-        self._batches[number].rows = None
+        batch = self._batches[number]
+        batch.rows, batch.keys = None, _NO_KEYS
 
     def returned(self, number: int, now: float) -> None:
         """Put the rows of a batch that Target did not take back among the waiting."""
@@ -215,10 +238,11 @@ class Pending:
         self._ready = self._ready.filter(stays)
         self._held = self._held.filter(stays)
         for batch in self._batches.values():
-            kept = batch.keys["partition"].is_in(list(partitions)).not_()
             if batch.rows is not None:
+                kept = batch.keys["partition"].is_in(list(partitions)).not_()
                 batch.rows = batch.rows.filter(kept.to_arrow())
-            batch.keys = batch.keys.filter(kept)
+                batch.keys = batch.keys.filter(kept)
+            batch.visitors = batch.visitors.filter(stays)
             batch.covers = {
                 partition: covered
                 for partition, covered in batch.covers.items()
@@ -302,11 +326,12 @@ class Pending:
         # in the order of first arrival, so that a busy visitor does not lose its turn
         rows = rows.group_by("visitor", maintain_order=True).agg(pl.all().last())
         rows = rows.filter(pl.col("origin") != _COVERED)
-        under_way = [batch.keys.select("visitor") for batch in self._batches.values()]
-        if under_way:
-            busy = pl.concat(under_way)
-            self._held = rows.join(busy, "visitor", "semi", maintain_order="left")
-            rows = rows.join(busy, "visitor", "anti", maintain_order="left")
+        if self._batches:
+            busy = pl.concat([batch.visitors for batch in self._batches.values()])
+            hashed = _hashed(rows)
+            held = hashed["hash"].is_in(busy["hash"].implode())
+            self._held = rows.filter(held)
+            rows = rows.filter(~held)
         else:
             self._held = rows.clear()
         self._ready = rows
@@ -330,7 +355,7 @@ class Pending:
         """Put the parts under way, each with the offsets that it accounts for."""
         numbers = [self.new_number() for _ in parts]
         for number, part in zip(numbers, parts, strict=True):
-            self._batches[number] = _Batch(part.select(KEYS), lines(part), {})
+            self._batches[number] = _Batch.of(part, lines(part), {})
         return [self._sealed(number) for number in numbers]
 
     def _sealed(self, number: int) -> Sealed:
@@ -343,3 +368,8 @@ class Pending:
             spans[partition] = span(mine.to_numpy(), beside.to_numpy())
         origins = frozenset(keys["origin"].unique().to_list()) - {READ}
         return Sealed(number, keys, rows, spans, origins)
+
+
+def _hashed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add each visitor's hash, equal within this process."""
+    return rows.with_columns(pl.col("visitor").hash().alias("hash"))

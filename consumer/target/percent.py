@@ -19,6 +19,9 @@ _ESCAPED: Final = bytes(byte not in UNRESERVED for byte in range(256))
 _HIGH: Final = _DIGITS[np.arange(256) >> 4]
 _LOW: Final = _DIGITS[np.arange(256) & 15]
 _SAMPLE: Final = 4_096  # cells looked at to judge how often values repeat
+_FEW: Final = (
+    16  # reserved bytes of a column up to which replacing them one by one pays
+)
 _REPEATS: Final = 8  # cells per distinct value from which a dictionary pays
 
 
@@ -26,7 +29,8 @@ def encode(column: pa.Array) -> pa.LargeBinaryArray:
     """Percent-encode a `string` or `large_string` column; null becomes empty.
 
     Columns without reserved characters are passed through, columns whose values repeat
-    are encoded once per distinct value, the others are scattered byte by byte.
+    are encoded once per distinct value; in the others few reserved bytes are replaced
+    one after the other, many are scattered.
     """
     cells = column.cast(pa.large_string())
     if cells.null_count:
@@ -41,14 +45,25 @@ def encode(column: pa.Array) -> pa.LargeBinaryArray:
         if len(sample) * _REPEATS <= _SAMPLE:
             encoded = cells.dictionary_encode()
             return encode(encoded.dictionary).take(encoded.indices)
-    return _scatter(offsets, data, escaped)
-
-
-def _scatter(
-    offsets: NDArray[np.int64], data: NDArray[np.uint8], escaped: NDArray[np.bool_]
-) -> pa.LargeBinaryArray:
-    """Copy the kept bytes to their new places and write `%XX` into the gaps."""
     source = np.flatnonzero(escaped)
+    bounds = offsets + 2 * np.searchsorted(source, offsets)
+    reserved = set(data[source[:_SAMPLE]].tolist())
+    if len(reserved) <= _FEW:
+        found = sum(int(np.count_nonzero(data == byte)) for byte in reserved)
+        if found == len(source):  # there are no others beyond the sample
+            return _from_buffers(bounds, _replaced(data.tobytes(), reserved))
+    return _from_buffers(bounds, _scattered(data, source))
+
+
+def _replaced(data: bytes, reserved: set[int]) -> NDArray[np.uint8]:
+    """Replace one byte after the other, `%` first, since it stands in every `%XX`."""
+    for byte in sorted(reserved, key=lambda byte: byte != ord("%")):
+        data = data.replace(bytes((byte,)), b"%%%02X" % byte)
+    return np.frombuffer(data, np.uint8)
+
+
+def _scattered(data: NDArray[np.uint8], source: NDArray[Any]) -> NDArray[np.uint8]:
+    """Copy the kept bytes to their new places and write `%XX` into the gaps."""
     target = source + 2 * np.arange(len(source))
     total = len(data) + 2 * len(source)
     kept = np.ones(total, np.bool_)
@@ -60,7 +75,7 @@ def _scatter(
     result[target] = ord("%")
     result[target + 1] = _HIGH[values]
     result[target + 2] = _LOW[values]
-    return _from_buffers(offsets + 2 * np.searchsorted(source, offsets), result)
+    return result
 
 
 def _buffers(cells: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

@@ -39,14 +39,23 @@ class BatchHistogram(Collector):
         self._lock = Lock()  # stages add on their threads, a scrape reads on another
         registry.register(self)
 
-    def observe(self, values: NDArray[np.float64] | Sequence[float]) -> None:
-        """Add all values of a batch; an empty batch adds nothing."""
+    def observe(
+        self,
+        values: NDArray[np.float64] | Sequence[float],
+        times: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Add all values of a batch, each as often as `times` says (else once)."""
         batch = np.asarray(values, dtype=np.float64)
         buckets = np.searchsorted(self._bounds, batch, side="left")
-        counts = np.bincount(buckets, minlength=len(self._counts))
+        size = len(self._counts)
+        if times is None:
+            counts, total = np.bincount(buckets, minlength=size), batch.sum()
+        else:
+            counts = np.bincount(buckets, times, size).astype(np.int64)
+            total = (batch * times).sum()
         with self._lock:
             self._counts += counts
-            self._sum += float(batch.sum())
+            self._sum += float(total)
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """Yield the cumulative counts, for a scrape."""

@@ -14,7 +14,8 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from consumer.errors import AddressInUse, ConfigurationError
-from consumer.telemetry import status
+from consumer.telemetry.status import as_json
+from consumer.telemetry.status_page import page
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from consumer.config import HttpSettings
     from consumer.telemetry.health import Health
     from consumer.telemetry.metrics import Metrics
+    from consumer.telemetry.status import StatusBoard
+    from consumer.telemetry.watchdog import Watchdog
 
 
 class TelemetryServer:
@@ -35,8 +38,9 @@ class TelemetryServer:
         application: str,
         metrics: Metrics,
         health: Health,
-        board: status.StatusBoard,
+        board: StatusBoard,
         clock: Clock,
+        watchdog: Watchdog | None = None,
     ) -> None:
         """Keep what to serve; nothing listens yet."""
         self._settings = settings
@@ -45,6 +49,7 @@ class TelemetryServer:
         self._health = health
         self._board = board
         self._clock = clock
+        self._watchdog = watchdog
         self._runner = web.AppRunner(self._app(), access_log=None)
         self.port = settings.port
 
@@ -88,6 +93,8 @@ class TelemetryServer:
         liveness = self._health.liveness(self._clock.monotonic())
         if liveness.alive:
             return web.Response(text="alive\n")
+        if self._watchdog is not None:
+            self._watchdog.look()
         lines = [
             f"{loop} has not moved for {seconds:.0f} s\n"
             for loop, seconds in liveness.stalled.items()
@@ -102,8 +109,8 @@ class TelemetryServer:
 
     async def _serve_status(self, request: web.Request) -> web.Response:
         if request.query.get("format") == "json":
-            return web.json_response(status.as_json(self._health, self._board))
-        html = status.page(self._application, self._health, self._board)
+            return web.json_response(as_json(self._health, self._board))
+        html = page(self._application, self._health, self._board)
         return web.Response(text=html, content_type="text/html")
 
 

@@ -8,11 +8,13 @@ withheld on that way, whoever logged it.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import structlog
+
+from consumer.telemetry.repeats import RepeatFilter
+from consumer.telemetry.withholding import WITHHELD, withheld_field, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -21,13 +23,9 @@ if TYPE_CHECKING:
 
     from consumer.config import LogSettings
 
-WITHHELD: Final = "(withheld)"
-_WITHHELD_FIELD: Final = re.compile(
-    r"(^|_)(visitor|visitor_id|visitors|password|secret|token|authorization|key)$"
-)
-_BEARER: Final = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+")
-_USER_INFO: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _NOISY: Final = ("asyncio", "aiohttp.access")
+REPEATS: Final = RepeatFilter()
+"""The one filter of the process's one way out; the service tells it its board."""
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -62,6 +60,8 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
         cache_logger_on_first_use=False,  # tests and the demo configure it again
     )
     handler = logging.StreamHandler(out)
+    REPEATS.forget()
+    handler.addFilter(REPEATS)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), withhold],
@@ -98,8 +98,8 @@ def withhold(
     """Withhold secrets and visitor ids: by the field's name, and in the sentence."""
     fields: MutableMapping[str, Any] = event
     for name, value in fields.items():
-        if _WITHHELD_FIELD.search(name):
+        if withheld_field(name):
             fields[name] = WITHHELD
         elif isinstance(value, str):
-            fields[name] = _USER_INFO.sub("", _BEARER.sub(rf"\1 {WITHHELD}", value))
+            fields[name] = without_secrets(value)
     return event

@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -60,7 +61,7 @@ class Plan:
     mutant: str = ""
 
 
-class Failed(AssertionError):
+class Failed(AssertionError):  # noqa: N818 - it says what happened
     """A run did not come to its end."""
 
 
@@ -167,7 +168,7 @@ class Arena:
             ('state_dir = "state"', 'state_dir = "state"\ncommit_interval = "200ms"'),
             ('max_age = "2s"', 'max_age = "500ms"'),
             ("calls_per_minute = 50", "calls_per_minute = 900"),
-            ('first_poll = "1s"', 'first_poll = "300ms"'),
+            ('first_poll = "1s"', 'first_poll = "300ms"\nconfirm_timeout = "5s"'),
         ):
             assert was in text
             text = text.replace(was, shall)
@@ -176,21 +177,22 @@ class Arena:
         self.instances.append(instance)
         return instance
 
-    def start(self, number: int = 0, *, failpoint: str = "") -> Instance:
+    def start(
+        self, number: int = 0, *, failpoint: str = "", clock_ahead: float = 0.0
+    ) -> Instance:
         """Start an instance, adding it and those before it if there are fewer."""
         while len(self.instances) <= number:
             self.add()
-        self.instances[number].start(failpoint=failpoint)
-        return self.instances[number]
+        one = self.instances[number]
+        one.start(failpoint=failpoint, clock_ahead=clock_ahead)
+        return one
 
     def wait_ready(self, *numbers: int) -> None:
         """Wait until instances have restored what they were assigned."""
         for number in numbers or (0,):
             one = self.instances[number]
             self.wait_for(
-                lambda one=one: one.metrics().total("pos_consumer_ready") == 1,
-                f"instance {number} is not ready",
-                one,
+                partial(_is_ready, one), f"instance {number} is not ready", one
             )
 
     def wait_committing(self, number: int = 0, transactions: int = 2) -> None:
@@ -215,7 +217,7 @@ class Arena:
         one: Instance | None = None,
         seconds: float = START_SECONDS,
     ) -> None:
-        """Wait for a condition; `Failed` where it does not come, or its process ends."""
+        """Wait for a condition; `Failed` where it does not come in time."""
         deadline = time.monotonic() + seconds
         while not reached():
             if one is not None and not one.running:
@@ -373,3 +375,7 @@ class Arena:
             one.metrics().total("pos_consumer_in_flight_batches") for one in running
         )
         return f"{under_way:g} batches are under way" if under_way else None
+
+
+def _is_ready(one: Instance) -> bool:
+    return one.metrics().total("pos_consumer_ready") == 1

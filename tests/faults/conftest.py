@@ -18,7 +18,7 @@ from tests.faults.broker import broker_with_wire
 from tests.faults.loop import Loop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 _HERE = Path(__file__).parent
 SEED_OPTION = "--fault-seed"
@@ -71,7 +71,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
-) -> Iterator[None]:
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say of a failing run how to repeat it."""
     report = yield
     if report.when == "call" and report.failed and _HERE in item.path.parents:

@@ -25,6 +25,7 @@ from consumer.sandbox.purchases.read_back import read_back
 from consumer.sandbox.purchases.schema import SCHEMA
 from consumer.sandbox.recount import Record, Recount, recount
 from consumer.service import load_plan
+from tests.faults.arena import MOST_MEMORY_KB, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,6 +51,18 @@ class Version:
     offset: int
     number: int
     row: Row
+
+
+def check(arena: Arena) -> None:
+    """Raise `Failed` with everything that is wrong; and with memory that ran away."""
+    found = findings(arena)
+    found += [
+        f"instance {one.number} took {one.highest_kb} kB"
+        for one in arena.instances
+        if one.highest_kb > MOST_MEMORY_KB
+    ]
+    if found:
+        raise Failed("\n".join([*found, arena.last_words()]))
 
 
 def findings(arena: Arena, *, in_order_at_target: bool = True) -> list[str]:
@@ -222,16 +235,16 @@ def _dead_letters(
     """Each refused record lies there exactly once, with its reason."""
     found: Counter[tuple[int, int, str]] = Counter()
     for one in records:
-        headers = {name: _bytes(value).decode() for name, value in one.headers() or []}
+        pairs = dict(one.headers() or [])
+        headers = {str(n): _bytes(value).decode() for n, value in pairs.items()}
         where = (headers["pos-consumer-partition"], headers["pos-consumer-offset"])
         found[int(where[0]), int(where[1]), headers[REASON]] += 1
     wanted = Counter(expected)
     if found == wanted:
         return []
-    return [
-        f"dead letters: missing {list((wanted - found).items())[:EXAMPLES]}, "
-        f"too many {list((found - wanted).items())[:EXAMPLES]}"
-    ]
+    missing = list((wanted - found).items())[:EXAMPLES]
+    surplus = list((found - wanted).items())[:EXAMPLES]
+    return [f"dead letters: missing {missing}, too many {surplus}"]
 
 
 def _target(

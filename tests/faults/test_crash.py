@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.faults.arena import Plan
-from tests.faults.oracle import findings
+from tests.faults.oracle import check
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Arenas
@@ -46,7 +46,7 @@ def test_killed_at_each_boundary_nothing_is_lost_or_doubled(
         assert one.wait() == -9, f"{name}:{turn}: {one.last_words()}"
     arena.start()
     arena.finish()
-    assert not findings(arena)
+    check(arena)
 
 
 @pytest.mark.parametrize("turn", range(3))
@@ -64,7 +64,7 @@ def test_one_of_three_killed_at_random(arenas: Arenas, turn: int) -> None:
         arena.sleep_between(0.0, 8.0)
         victim.start()
     arena.finish()
-    assert not findings(arena)
+    check(arena)
 
 
 def test_stopped_in_order_in_every_phase(arenas: Arenas) -> None:
@@ -77,4 +77,4 @@ def test_stopped_in_order_in_every_phase(arenas: Arenas) -> None:
         assert one.drain(40.0) in {0, -15}, one.last_words()
     arena.start()
     arena.finish()
-    assert not findings(arena)
+    check(arena)

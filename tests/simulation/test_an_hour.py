@@ -1,4 +1,4 @@
-"""An hour at five times the budget, a tenth of all calls going wrong, and rebalances."""
+"""An hour at five times the budget, a tenth of the calls failing, and rebalances."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tests.simulation.world import World
 
 HOUR = 3_600
 MINUTE = 60
-ROWS = 20  # of a file
-VISITORS = 3_000
-CHANGES = 5 * 40 * ROWS // MINUTE  # a second: five times what 40 full files carry
+STEP = 5  # seconds
+ROWS = 6  # of a file
+VISITORS = 400
+CHANGES = 5 * 40 * ROWS * STEP // MINUTE  # a step: five times what 40 full files carry
 SUBMIT_FAULTS = {
     FaultKind.HTTP_503: 0.02,
     FaultKind.HTTP_500: 0.02,
@@ -22,8 +23,8 @@ SUBMIT_FAULTS = {
     FaultKind.UNSUCCESSFUL: 0.01,
     FaultKind.STUCK: 0.005,
     FaultKind.FAILED_UPDATES: 0.005,
-    FaultKind.SLOW: 0.01,
 }
+LATE = {30.0: 0.3, 500.0: 0.2, 900.0: 0.01}  # seconds: batches land in no order
 STATUS_FAULTS = {
     FaultKind.HTTP_500: 0.04,
     FaultKind.LOST: 0.04,
@@ -32,7 +33,7 @@ STATUS_FAULTS = {
 }
 
 
-def world(*, partitions: int = 8, seed: int = 7) -> World:
+def world(*, partitions: int = 6, seed: int = 7) -> World:
     """Make a site whose batches take two minutes, and where things go wrong."""
     made = World(
         ManualClock(),
@@ -46,8 +47,12 @@ def world(*, partitions: int = 8, seed: int = 7) -> World:
     )
     made.order(
         *(
-            Fault(kind, calls=ALWAYS, probability=chance, seconds=420.0, rows=3)
+            Fault(kind, calls=ALWAYS, probability=chance, rows=3)
             for kind, chance in SUBMIT_FAULTS.items()
+        ),
+        *(
+            Fault(FaultKind.SLOW, calls=ALWAYS, probability=chance, seconds=seconds)
+            for seconds, chance in LATE.items()
         ),
         *(
             Fault(kind, calls=ALWAYS, probability=chance, on=Endpoint.STATUS)
@@ -55,6 +60,19 @@ def world(*, partitions: int = 8, seed: int = 7) -> World:
         ),
     )
     return made
+
+
+async def last_words(site: World) -> None:
+    """Change every visitor once more, with nothing after it to mend what fails."""
+    site.order(
+        *(
+            Fault(kind, calls=ALWAYS, probability=0.1, rows=3)
+            for kind in (FaultKind.STUCK, FaultKind.FAILED_UPDATES, FaultKind.NO_ANSWER)
+        )
+    )
+    for number in range(VISITORS):
+        site.change(f"v-{number}")
+    await site.clock.run_for(15 * MINUTE)
 
 
 @pytest.mark.timeout(240)
@@ -65,18 +83,18 @@ async def test_an_hour_of_overload_faults_and_rebalances(replicas: int) -> None:
     most_bytes = 0
     try:
         await site.share(replicas)
-        for second in range(HOUR):
+        for second in range(0, HOUR, STEP):
             for _ in range(CHANGES):
                 site.change(f"v-{site.random.randrange(VISITORS)}")
-            await site.clock.run_for(1.0)
-            if second % (7 * MINUTE) == 6 * MINUTE:
+            await site.clock.run_for(STEP)
+            if second % (7 * MINUTE) == 5 * MINUTE:
                 await site.share(replicas)
             if second % (13 * MINUTE) == 11 * MINUTE:
                 await site.crash(site.random.randrange(replicas))
-            if second % 10 == 0:
-                used = sum(replica.pending_bytes for replica in site.replicas)
-                most_bytes = max(most_bytes, used)
+            used = sum(replica.pending_bytes for replica in site.replicas)
+            most_bytes = max(most_bytes, used)
         sent = site.account.journal.count(Endpoint.SUBMIT)
+        await last_words(site)
         site.account.faults.cancel()
         for _ in range(4 * 60):
             await site.clock.run_for(MINUTE)
@@ -86,7 +104,7 @@ async def test_an_hour_of_overload_faults_and_rebalances(replicas: int) -> None:
         assert site.behind() == {}
         assert site.account.journal.violations == []
         assert site.account.journal.busiest_minute() <= 50
-        assert sent > 0.5 * 40 * MINUTE, "the budget was used"
+        assert sent > 0.4 * 40 * MINUTE, "the budget was used"
         assert most_bytes < 4 * VISITORS * 100, "bytes follow visitors, not records"
         assert site.halted == set()
         assert site.rejected.rows == []

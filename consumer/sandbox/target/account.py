@@ -63,6 +63,11 @@ class Account:
             return None
         return self.faults.take(endpoint, now, {visitor for visitor, _ in file.rows})
 
+    @property
+    def token(self) -> str | None:
+        """Return the profile token that calls must carry, None if they need none."""
+        return self._token
+
     def new_token(self, token: str | None) -> None:
         """Replace the token; the former one is refused from now on."""
         if self._token is not None:
@@ -77,6 +82,8 @@ class Account:
         delay = self.options.processing_time
         if fault and kind is FaultKind.SLOW:
             delay = fault.seconds
+        if fault and kind is FaultKind.NO_ANSWER:
+            delay = fault.seconds or delay
         batch = self._batches.submit(
             file,
             now,

@@ -23,6 +23,7 @@ class Endpoint(StrEnum):
     STATUS = "status"
     FETCH = "fetch"
     UPDATE = "update"
+    TOKEN = "token"  # noqa: S105 - a word
 
 
 class FaultKind(StrEnum):
@@ -42,7 +43,7 @@ class FaultKind(StrEnum):
     ENDLESS = "endless"  # HTTP 200 with an answer that does not stop
     DRIP = "drip"  # HTTP 200, a byte every `seconds`
     LOST = "lost"  # the connection breaks and nothing was taken
-    NO_ANSWER = "no_answer"  # the batch is taken, the connection breaks
+    NO_ANSWER = "no_answer"  # taken, to be applied after `seconds`; no answer
     LATE_ANSWER = "late_answer"  # the answer comes after `seconds`
     STUCK = "stuck"  # the batch never completes
     SLOW = "slow"  # the batch takes `seconds` to complete

@@ -11,6 +11,7 @@ from aiohttp import web
 from consumer.clock import Clock, SystemClock
 from consumer.errors import AddressInUse, SandboxError
 from consumer.sandbox.target.account import Account
+from consumer.sandbox.target.admin import Admin
 from consumer.sandbox.target.bulk import Bulk
 from consumer.sandbox.target.calls import journaling
 from consumer.sandbox.target.control import Control
@@ -55,6 +56,7 @@ class TargetSandbox:
         submit = self._application()
         submit.add_routes(self._bulk.submit_routes())
         submit.add_routes(Single(self.account).routes())
+        submit.add_routes(Admin(self.account).routes())
         submit.add_routes(Control(self.account).routes())
         status = self._application()
         status.add_routes(self._bulk.status_routes())

@@ -11,6 +11,7 @@ from consumer.profiles.directory import StateDirectory
 from consumer.profiles.store import Changes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -52,3 +53,37 @@ def test_a_discarded_store_is_empty(tmp_path: Path) -> None:
         directory.discard(0)
         with directory.open(0) as gone, directory.open(1) as there:
             assert (gone.count(), there.count()) == (0, 1)
+
+
+def _cut(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size // 2)
+
+
+def _overwrite_the_head(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.write(b"\xaa" * 8_192)
+
+
+def _zero(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_cut, _overwrite_the_head, _zero, _empty])
+def test_a_damaged_store_is_made_anew(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """It opens empty, to be filled from the topics; it does not end the process."""
+    profiles = [(n.to_bytes(16, "big"), b"profile" * 40) for n in range(3_000)]
+    with StateDirectory(tmp_path, "shop") as directory:
+        with directory.open(0) as store:
+            store.commit(Changes(profiles=profiles))
+        damage(tmp_path / "partition-0" / "data.mdb")
+        with directory.open(0) as store:
+            assert store.count() == 0
+            store.commit(Changes(profiles=profiles))
+            assert store.count() == len(profiles)

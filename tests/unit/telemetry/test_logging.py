@@ -11,7 +11,8 @@ import pytest
 import structlog
 
 from consumer.config import LogSettings
-from consumer.telemetry.logging import WITHHELD, configure_logging, get_logger
+from consumer.telemetry.logging import configure_logging, get_logger
+from consumer.telemetry.withholding import WITHHELD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,298 @@
+"""`pos-consumer dead-letters list|show`: what was refused, and why. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.commands import config_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rich.table import Table
+
+    from consumer.config import Settings
+    from consumer.events.letters import Letter
+    from consumer.kafka.excerpt import Excerpt
+
+app = typer.Typer(
+    name="dead-letters",
+    help="Look at the records that are no events: which, how many, and why.",
+    no_args_is_help=True,
+)
+
+A_TIME = 'a time with its offset ("2026-01-31T08:00Z") or how long ago ("24h")'
+HEX_BYTES = 32  # a line
+MOST_HEX = 4_096
+
+Reasons = Annotated[
+    list[str] | None,
+    typer.Option("--reason", help="Only this reason; may be given several times."),
+]
+Partitions = Annotated[
+    list[int] | None,
+    typer.Option("--partition", help="Only this partition; may be given repeatedly."),
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help=f"Refused at or after {A_TIME}.")
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Refused before it.")]
+Examples = Annotated[
+    int, typer.Option(min=0, help="How many examples of each reason to show.")
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print each dead letter as one JSON object a line, whole: key, value and "
+        "headers in base64. This is the export.",
+    ),
+]
+
+
+@dataclass(slots=True)
+class Group:
+    """The dead letters of one reason: how many, when, where, and the first ones."""
+
+    count: int = 0
+    partitions: set[int] = field(default_factory=set)
+    times: list[int] = field(default_factory=list)
+    examples: list[Letter] = field(default_factory=list)
+
+    def add(self, letter: Letter, examples: int) -> None:
+        """Count one more; keep it if there are fewer than `examples`."""
+        self.count += 1
+        self.partitions.add(letter.partition)
+        at = letter.refused_at
+        self.times = [min([at, *self.times]), max([at, *self.times])]
+        if len(self.examples) < examples:
+            self.examples.append(letter)
+
+
+@app.command("list")
+def list_letters(
+    context: typer.Context,
+    reason: Reasons = None,
+    partition: Partitions = None,
+    since: Since = None,
+    until: Until = None,
+    examples: Examples = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Count the dead letters by reason, and show the first of each."""
+    import json
+
+    settings = _settings(context)
+    begin, end = _time("--since", since), _time("--until", until)
+    groups: dict[str, Group] = {}
+    with _open(settings) as excerpt:
+        for letter in _letters(excerpt, partition, begin, end):
+            if reason and letter.reason not in reason:
+                continue
+            if as_json:
+                typer.echo(json.dumps(letter.as_json(), ensure_ascii=False))
+            else:
+                groups.setdefault(letter.reason, Group()).add(letter, examples)
+    if not as_json:
+        _print_groups(groups)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    partition: Annotated[int, typer.Argument(help="The dead letter's partition.")],
+    offset: Annotated[
+        int, typer.Argument(help="Its offset in the topic of dead letters.")
+    ],
+) -> None:
+    """Show one dead letter: origin, headers, and its value as far as it decodes."""
+    from rich.console import Console
+
+    from consumer.errors import PosConsumerError
+    from consumer.events.letters import letters
+
+    settings = _settings(context)
+    with _open(settings) as excerpt:
+        known = partition in excerpt.partitions()
+        found = excerpt.one(partition, offset) if known else None
+    if found is None:
+        raise PosConsumerError(
+            f"There is no dead letter at partition {partition}, offset {offset}.",
+            "`pos-consumer dead-letters list` names partitions and offsets.",
+        )
+    (letter,) = letters(found)
+    console = Console()
+    console.print(_facts(letter))
+    for line in _value(settings, letter):
+        typer.echo(line)
+
+
+def _settings(context: typer.Context) -> Settings:
+    from consumer.config import load_settings
+    from consumer.telemetry.logging import configure_logging
+
+    settings = load_settings(config_file(context))
+    configure_logging(settings.log)
+    return settings
+
+
+def _open(settings: Settings) -> Excerpt:
+    from consumer.kafka.excerpt import Excerpt
+
+    return Excerpt(settings, settings.topics.dead_letters)
+
+
+def _time(option: str, text: str | None) -> int | None:
+    """Read a time, or a duration back from now, as milliseconds since the epoch."""
+    from consumer.config.values import parse_duration
+
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            moment = datetime.now(UTC) - timedelta(seconds=parse_duration(text))
+        except (ValueError, OverflowError):
+            raise typer.BadParameter(f"expected {A_TIME}", param_hint=option) from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"expected {A_TIME}", param_hint=option)
+    return int(moment.timestamp() * 1000)
+
+
+def _letters(
+    excerpt: Excerpt,
+    partitions: list[int] | None,
+    since: int | None,
+    until: int | None,
+) -> Iterator[Letter]:
+    from consumer.events.letters import letters
+
+    for number in excerpt.partitions():
+        if partitions and number not in partitions:
+            continue
+        start = None if since is None else excerpt.offset_at(number, since)
+        if since is not None and start is None:
+            continue
+        for records in excerpt.read(number, start):
+            for letter in letters(records):
+                early = since is not None and letter.refused_at < since
+                late = until is not None and letter.refused_at >= until
+                if not (early or late):
+                    yield letter
+
+
+def _print_groups(groups: Mapping[str, Group]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from consumer.events.letters import iso
+
+    if not groups:
+        typer.echo("There are no such dead letters.")
+        return
+    ordered = sorted(groups.items(), key=lambda one: (-one[1].count, one[0]))
+    counts = Table("reason", "count", "partitions", "first", "last")
+    examples = Table("reason", "partition", "offset", "refused at", "sentence")
+    for reason, group in ordered:
+        numbers = ", ".join(map(str, sorted(group.partitions)))
+        counts.add_row(reason, f"{group.count:,}", numbers, *map(iso, group.times))
+        for one in group.examples:
+            sentence = Text("" if one.kept is None else one.kept.sentence)
+            place = (str(one.partition), str(one.offset))
+            examples.add_row(reason, *place, iso(one.refused_at), sentence)
+    console = Console()
+    console.print(counts)
+    if examples.row_count:
+        console.print(examples)
+        typer.echo("`pos-consumer dead-letters show PARTITION OFFSET` shows one.")
+
+
+def _facts(letter: Letter) -> Table:
+    """Lay out what is known of a dead letter, its own headers last."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from consumer.events.letters import iso
+
+    table = Table("dead letter", f"partition {letter.partition}, {letter.offset}")
+    rows = {"refused at": iso(letter.refused_at)}
+    if (kept := letter.kept) is not None:
+        rows |= {
+            "reason": kept.reason,
+            "sentence": kept.sentence,
+            "origin": f"{kept.topic}, partition {kept.partition}, offset {kept.offset}",
+            "topic id": kept.topic_id,
+            "timestamp": iso(kept.timestamp),
+            "schema id": "none" if kept.schema_id is None else str(kept.schema_id),
+            "refused by version": kept.version,
+        }
+        if kept.whole_bytes is not None:
+            rows["cut"] = f"{kept.whole_bytes} bytes before, sha256 {kept.whole_sha256}"
+    rows["key"] = _readable(letter.key)
+    rows |= {f"header {name}": _readable(text) for name, text in letter.headers}
+    for name, text in rows.items():
+        table.add_row(Text(name), Text(text))
+    return table
+
+
+def _readable(data: bytes | None) -> str:
+    """Write bytes as text where they are text, in hex otherwise."""
+    if data is None:
+        return "null"
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return f"hex {data.hex(' ')}"
+    return text if text.isprintable() else f"hex {data.hex(' ')}"
+
+
+def _value(settings: Settings, letter: Letter) -> Iterator[str]:
+    """Decode the value as far as it goes; what does not decode is shown in hex."""
+    value = letter.value
+    if not value:
+        yield "The value is null." if value is None else "The value has no bytes."
+        return
+    left = value
+    if (read := _salvaged(settings, letter, value)) is not None:
+        fields, end, left = read
+        yield from fields
+        yield end
+    elif letter.kept is not None and letter.kept.schema_id is not None:
+        yield f"Schema {letter.kept.schema_id} is not at hand: the value in hex."
+    shown = left[:MOST_HEX]
+    for place in range(0, len(shown), HEX_BYTES):
+        yield shown[place : place + HEX_BYTES].hex(" ")
+    if len(left) > MOST_HEX:
+        yield f"and {len(left) - MOST_HEX} more bytes; `list --json` has them all."
+
+
+def _salvaged(
+    settings: Settings, letter: Letter, value: bytes
+) -> tuple[list[str], str, bytes] | None:
+    from consumer.errors import SchemaError
+    from consumer.events.salvage import salvage
+    from consumer.events.schemas import SchemaFolder
+
+    if letter.kept is None or letter.kept.schema_id is None:
+        return None
+    try:
+        codec = SchemaFolder(settings.purchases.schemas).codec(letter.kept.schema_id)
+    except SchemaError:
+        return None
+    if codec is None:
+        return None
+    found = salvage(codec, value)
+    fields = [f"{name} = {field!r}" for name, field in found.fields.items()]
+    if found.stopped_at is not None:
+        end = f"Not decoded from {found.stopped_at} on: {found.why}. What is left:"
+    elif found.left:
+        end = f"{len(found.left)} bytes follow the last field:"
+    else:
+        end = "All fields decode."
+    return fields, end, found.left

@@ -1,0 +1,205 @@
+"""Read a topic as a bystander: without a group, committing nothing, up to its end.
+
+Leaves: `Records` in order of offsets within each partition. The end is the last stable
+offset, taken when a partition's turn comes: an open transaction is not waited for, and
+what is written meanwhile is not read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from consumer.errors import BrokerUnreachable, TopicAbsent
+from consumer.frames import Records
+from consumer.kafka.clients import broker_error, client_options
+from consumer.kafka.input import to_records
+from consumer.kafka.membership import without_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from confluent_kafka import Message
+
+    from consumer.config import Settings
+
+CALL_SECONDS: Final = 10.0
+QUIET_SECONDS: Final = 30.0
+MOST_RECORDS: Final = 500  # at once: dead letters may be a megabyte each
+# Markers of transactions and compaction leave gaps: fewer records than offsets.
+WIDENED: Final = 4
+OURS: Final = {
+    "enable.auto.commit": "false",
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "earliest",
+    "enable.partition.eof": "true",
+    "queued.max.messages.kbytes": "65536",
+}
+
+
+class Excerpt:
+    """Reads parts of one topic. All calls block; it is a context manager."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        """Make the client; nothing is read yet."""
+        options = {
+            **without_group(settings.kafka.for_consumer()),
+            **OURS,
+            # Required by the client, never joined: partitions are assigned by hand.
+            "group.id": f"{settings.application}-excerpt",
+        }
+        self._topic = topic
+        self._consumer = Consumer(client_options(settings, "excerpt", options))
+
+    def __enter__(self) -> Self:
+        """Give the excerpt itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the client."""
+        self._consumer.close()
+
+    def partitions(self) -> list[int]:
+        """Give the topic's partition numbers; `TopicAbsent` where there is none."""
+        try:
+            found = self._consumer.list_topics(self._topic, timeout=CALL_SECONDS)
+        except KafkaException as error:
+            raise broker_error(error, f"describing topic {self._topic}") from error
+        described = found.topics[self._topic]
+        if described.error is not None:
+            if described.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise TopicAbsent(
+                    f"The topic {self._topic} does not exist.",
+                    "Check its name; `pos-consumer topics plan` lists ours.",
+                )
+            raise broker_error(described.error, f"describing topic {self._topic}")
+        return sorted(described.partitions)
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """Give the first offset there is and the one after the last to be read."""
+        where = TopicPartition(self._topic, partition)
+        try:
+            low, high = self._consumer.get_watermark_offsets(
+                where, timeout=CALL_SECONDS
+            )
+        except KafkaException as error:
+            raise broker_error(error, f"finding the end of {self._topic}") from error
+        return low, high
+
+    def offset_at(self, partition: int, milliseconds: int) -> int | None:
+        """Give the offset of the first record of a time or later; None: there is none.
+
+        By the records' own timestamps, which are in order in a topic of ours only.
+        """
+        asked = TopicPartition(self._topic, partition, milliseconds)
+        try:
+            (found,) = self._consumer.offsets_for_times([asked], timeout=CALL_SECONDS)
+        except KafkaException as error:
+            raise broker_error(error, f"finding a time in {self._topic}") from error
+        return found.offset if found.offset >= 0 else None
+
+    def read(
+        self, partition: int, start: int | None = None, end: int | None = None
+    ) -> Iterator[Records]:
+        """Read one partition from `start` up to, and without, `end` or its end.
+
+        Raises `BrokerUnreachable` where nothing comes for half a minute.
+        """
+        low, high = self.bounds(partition)
+        first = low if start is None else max(low, start)
+        last = high if end is None else min(high, end)
+        if first >= last:
+            return
+        self._consumer.assign([TopicPartition(self._topic, partition, first)])
+        try:
+            yield from self._until(last)
+        finally:
+            self._consumer.unassign()
+
+    def _until(self, end: int) -> Iterator[Records]:
+        ended = False
+        while not ended:
+            found = self._consume()
+            whole = [one for one in found if one.error() is None]
+            ours = [one for one in whole if (one.offset() or 0) < end]
+            if ours:
+                yield to_records(ours)
+            # At the partition's end nothing else comes: the others are its events.
+            reached = any((one.offset() or 0) >= end - 1 for one in whole)
+            ended = reached or len(whole) < len(found)
+
+    def _consume(self) -> list[Message]:
+        """Wait for records; an end of the partition is among them, errors are not."""
+        try:
+            found = self._consumer.consume(1, QUIET_SECONDS)
+            # A call that may wait does, until as many are there as it may give.
+            found += self._consumer.consume(MOST_RECORDS, 0.0)
+        except KafkaException as error:
+            raise broker_error(error, f"reading {self._topic}") from error
+        if not found:
+            raise BrokerUnreachable(
+                f"Nothing came from {self._topic} for {QUIET_SECONDS:g} s.",
+                "Check the broker and the network.",
+            )
+        for one in found:
+            met = one.error()
+            if met is not None and met.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
+                raise broker_error(met, f"reading {self._topic}")
+        return found
+
+    def one(self, partition: int, offset: int) -> Records | None:
+        """Give one record; None where there is none at that offset."""
+        for found in self.read(partition, offset, offset + 1):
+            return found
+        return None
+
+    def newest(self, count: int) -> Records | None:
+        """Give up to `count` of the newest records of all partitions.
+
+        Newest by timestamp; the result is in partition order, and holds the end of
+        each partition without gaps. None where the topic is empty.
+        """
+        parts = [self._tail(partition, count) for partition in self.partitions()]
+        found = [one for part in parts for one in part]
+        if not found:
+            return None
+        joined = _joined(found)
+        # Of each partition an unbroken end: a record is as new as what follows it.
+        age = joined.timestamps.copy()
+        for number in np.unique(joined.partitions).tolist():
+            rows = np.flatnonzero(joined.partitions == number)
+            age[rows] = np.minimum.accumulate(age[rows][::-1])[::-1]
+        rows = np.arange(len(joined))
+        newest = np.lexsort((rows, age))[-count:]
+        return joined.take(np.sort(newest))
+
+    def _tail(self, partition: int, count: int) -> list[Records]:
+        low, high = self.bounds(partition)
+        width = count
+        while True:
+            start = max(low, high - width)
+            found = list(self.read(partition, start, high))
+            size = sum(map(len, found))
+            if size >= count or start == low:
+                rows = np.arange(max(0, size - count), size)
+                return [_joined(found).take(rows)] if found else []
+            width *= WIDENED
+
+
+def _joined(parts: list[Records]) -> Records:
+    owners = [(part, row) for part in parts for row in range(len(part))]
+
+    def headers(row: int) -> list[tuple[str, bytes | None]]:
+        part, place = owners[row]
+        return part.headers(place)
+
+    return Records(
+        np.concatenate([part.partitions for part in parts]),
+        np.concatenate([part.offsets for part in parts]),
+        np.concatenate([part.timestamps for part in parts]),
+        [key for part in parts for key in part.keys],
+        [value for part in parts for value in part.values],
+        headers,
+    )

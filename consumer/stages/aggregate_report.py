@@ -1,0 +1,168 @@
+"""What the aggregate stage tells of itself: metrics, status page, health, log lines.
+
+Used by the stage's thread only. It is told facts once a batch, never once an event.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import structlog
+
+from consumer.errors import BrokerUnreachable, Fenced, ProducerFenced
+from consumer.telemetry.status import PartitionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from consumer.errors import PosConsumerError
+    from consumer.frames import Records
+    from consumer.kafka.input import Rebalance
+    from consumer.stages.batch import OpenPartition, Prepared
+    from consumer.stages.lifecycle import Partitions
+    from consumer.telemetry.health import Component
+    from consumer.telemetry.metrics import Metrics
+    from consumer.telemetry.status import StatusBoard
+
+log = structlog.get_logger(__name__)
+
+SHOW_SECONDS: Final = 1.0
+MEASURE_SECONDS: Final = 30.0
+_BLOCK: Final = 512  # bytes, whatever the file system's own blocks are
+_STAGE: Final = "aggregate"
+
+
+class AggregateReport:
+    """Writes down what became of records, batches and partitions."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        board: StatusBoard,
+        health: Component,
+        state_dir: Path,
+    ) -> None:
+        """Have nothing shown yet."""
+        self._metrics = metrics
+        self._board = board
+        self._health = health
+        self._state_dir = state_dir
+        self._shown_at = self._measured_at = float("-inf")
+
+    def taken(self, records: Records) -> int:
+        """Count records taken to be worked; returns their bytes."""
+        size = sum([len(value) for value in records.values if value])
+        self._metrics.consumed_records.labels(_STAGE).inc(len(records))
+        self._metrics.consumed_bytes.labels(_STAGE).inc(size)
+        self._metrics.batches.labels(_STAGE).inc()
+        return size
+
+    def rebalanced(self, change: Rebalance) -> None:
+        """Count and log what changed hands."""
+        for kind in ("revoked", "lost", "assigned"):
+            if numbers := getattr(change, kind):
+                self._metrics.rebalances.labels(_STAGE, kind).inc()
+                log.info("assignment changed", kind=kind, partitions=sorted(numbers))
+
+    def committed(self, prepared: Prepared) -> None:
+        """Record what a committed batch was."""
+        metrics = self._metrics
+        counts = prepared.verdicts.counts()
+        for outcome, count in counts.items():
+            metrics.records.labels(outcome.label).inc(count)
+        for letter in prepared.verdicts.dead_letters:
+            metrics.dead_letters.labels(letter.reason).inc()
+        written = sum(len(output.profiles) for output in prepared.outputs.values())
+        metrics.profiles_written.inc(written)
+        metrics.batch_records.observe([len(prepared.records)])
+        metrics.batch_visitors.observe([written])
+        ages = time.time() - prepared.records.timestamps / 1000
+        metrics.event_to_committed.observe(np.maximum(0.0, ages))
+        log.debug(
+            "batch committed",
+            records=len(prepared.records),
+            profiles=written,
+            **{outcome.label: count for outcome, count in counts.items()},
+        )
+
+    def recovering(self, error: PosConsumerError) -> None:
+        """Record why everything starts over."""
+        log.warning("starting over from the last commit", what=error.what)
+        self._metrics.transactions.labels("failed").inc()
+        self._metrics.producer_recycles.labels(_cause(error)).inc()
+
+    def show(
+        self, partitions: Partitions, ends: Mapping[int, int], *, waiting: bool
+    ) -> None:
+        """Tell where the partitions are; `waiting` while some have yet to be taken."""
+        self._health.degrade(
+            {f"partition {n}": halt.reason for n, halt in partitions.halted.items()}
+        )
+        if partitions.restoring:
+            self._health.wait(f"restoring {len(partitions.restoring)} partitions")
+        elif not waiting:
+            self._health.ready()
+        now = time.monotonic()
+        if now - self._shown_at < SHOW_SECONDS:
+            return
+        self._shown_at = now
+        for number, running in partitions.running.items():
+            self._show_running(running, ends.get(number, 0))
+        for number, (done, left) in partitions.progress().items():
+            self._metrics.restore_remaining_records.labels(str(number)).set(left)
+            restored = done / max(1, done + left)
+            self._board.partition(
+                PartitionStatus(_STAGE, number, "restoring", restored=restored)
+            )
+        for number, halt in partitions.halted.items():
+            state = f"halted: {halt.reason}"
+            self._board.partition(PartitionStatus(_STAGE, number, state))
+        if now - self._measured_at >= MEASURE_SECONDS:
+            self._measured_at = now
+            self._metrics.store_bytes.set(_disk_bytes(self._state_dir))
+
+    def _show_running(self, partition: OpenPartition, end: int) -> None:
+        number, position = partition.number, partition.position
+        place = _STAGE, str(number)
+        lag = max(0, end - position.next_offset)
+        age = max(0.0, time.time() - position.stream_time / 1000) if lag else 0.0
+        self._metrics.lag_records.labels(*place).set(lag)
+        known = position.stream_time > 0 or not lag
+        if known:
+            self._metrics.lag_seconds.labels(*place).set(age)
+        self._board.partition(
+            PartitionStatus(
+                _STAGE,
+                number,
+                "running",
+                position.next_offset,
+                lag,
+                age if known else None,
+            )
+        )
+
+
+def _cause(error: PosConsumerError) -> str:
+    match error:
+        case ProducerFenced():
+            return "producer_fenced"
+        case Fenced():
+            return "member_fenced"
+        case BrokerUnreachable():
+            return "broker_unreachable"
+        case _:
+            return "transaction_failed"
+
+
+def _disk_bytes(folder: Path) -> int:
+    """Add up what the files below a folder take on disk: LMDB's files are sparse."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_blocks * _BLOCK
+        except FileNotFoundError:  # a store that was just discarded
+            continue
+    return total

@@ -1,0 +1,231 @@
+"""What the service would make of some records: the real path, and nothing is kept.
+
+Enters: records and the configuration's plan. Leaves: the mapped columns with their
+shares of nulls, what each record became, and the profiles with the lines of the batch
+file that they would give. Every visitor begins anew, as on an empty store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from consumer.errors import PartitionHalt
+from consumer.events.decode import Decoder
+from consumer.events.mapping import Mapper
+from consumer.frames import Events, Outcome, Records, Verdicts
+from consumer.profiles.record import ProfileCodec, ProfileSchema
+from consumer.profiles.rows import RowRenderer
+from consumer.profiles.seen import SeenIds, bucket_width
+from consumer.profiles.store import Position, Tails
+from consumer.profiles.write_back import WriteBackStore
+from consumer.stages.batch import BatchWork, OpenPartition, Prepared
+from consumer.target.batch_file import REASONS, encode_rows, header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import polars as pl
+
+    from consumer.config import Settings
+    from consumer.events.decode import Schemas
+    from consumer.plan.compile import Plan
+    from consumer.profiles.seen import Ids
+    from consumer.profiles.store import PartitionStore
+
+HALTED: Final = "halted"
+EXAMPLES: Final = 3
+CACHE_BYTES: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One mapped column: how many values, how many of them null, the first ones."""
+
+    name: str
+    kind: str
+    values: int
+    nulls: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Became:
+    """What one record became; `halted` where its partition would stop before it."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    outcome: str
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One visitor's profile as it is stored, as Target gets it, and its line.
+
+    `line` is None where Target cannot take the row, for the reason `rejected`.
+    """
+
+    visitor: str
+    state: dict[str, Any]
+    attributes: dict[str, str | None]
+    line: str | None
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """All of it; `header` is the batch file's first line."""
+
+    columns: list[Column]
+    records: list[Became]
+    header: str
+    profiles: list[Profile]
+
+
+def preview(
+    settings: Settings,
+    plan: Plan,
+    schemas: Schemas,
+    records: Records,
+    *,
+    largest_record: int,
+) -> Preview:
+    """Work the records as one batch. Raises what would halt or stop the service."""
+    codec = ProfileCodec(ProfileSchema.of(plan))
+    prepared = BatchWork(
+        plan,
+        Decoder(schemas, Mapper(plan)),
+        codec,
+        generation=0,
+        largest_record=largest_record,
+    ).prepare(records, _partitions(settings, records))
+    renderer = RowRenderer(plan.attributes, codec)
+    first_line = header(settings.target.key, renderer.attributes)
+    return Preview(
+        columns=_columns(plan, schemas, records),
+        records=_became(records, prepared),
+        header=first_line.decode("ascii").removesuffix("\n"),
+        profiles=_profiles(prepared, codec, renderer),
+    )
+
+
+class EmptyStore:
+    """A partition's store, as it is before the first purchase; nothing is written."""
+
+    position = None
+    tails = Tails()
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Know no profile."""
+        return [None] * len(keys)
+
+    def runs_of(self, _bucket: int) -> Iterator[Ids]:
+        """Have seen no event id."""
+        return iter(())
+
+    def chunks_before(self, _bucket: int) -> list[tuple[int, int]]:
+        """Have nothing to forget."""
+        return []
+
+
+def _partitions(settings: Settings, records: Records) -> dict[int, OpenPartition]:
+    horizon = settings.aggregate.deduplicate
+    opened = {}
+    for number in np.unique(records.partitions).tolist():
+        empty = cast("PartitionStore", EmptyStore())
+        store = WriteBackStore(empty, memory=lambda: CACHE_BYTES, now=0.0)
+        seen = SeenIds(bucket_width(horizon), store.runs_of) if horizon else None
+        position = Position("", 0, 0, 0)
+        opened[number] = OpenPartition(number, store, seen, position)
+    return opened
+
+
+def _columns(plan: Plan, schemas: Schemas, records: Records) -> list[Column]:
+    """Map the records once more, and look at the columns before any is refused."""
+    mapped: list[Events] = []
+    verdicts = Verdicts.of(len(records))
+    Decoder(schemas, Mapper(plan, watch=mapped.append)).decode(records, verdicts)
+    if not mapped:
+        return []
+    frames = [[one.identity for one in mapped], [one.operands for one in mapped]]
+    frames.append([one.items.operands for one in mapped if one.items is not None])
+    return [
+        _column(name, [frame[name] for frame in parts])
+        for parts in frames
+        if parts
+        for name in parts[0].columns
+    ]
+
+
+def _column(name: str, parts: list[pl.Series]) -> Column:
+    shown: list[str] = []
+    for part in parts:
+        shown += [str(value) for value in part.drop_nulls().head(EXAMPLES).to_list()]
+    return Column(
+        name=name,
+        kind=str(parts[0].dtype),
+        values=sum(map(len, parts)),
+        nulls=sum(part.null_count() for part in parts),
+        examples=tuple(shown[:EXAMPLES]),
+    )
+
+
+def _became(records: Records, prepared: Prepared) -> list[Became]:
+    """Say what each record that entered became, in their order."""
+    worked = prepared.records
+    places = zip(worked.partitions.tolist(), worked.offsets.tolist(), strict=True)
+    rows = {place: row for row, place in enumerate(places)}
+    letters = {one.row: one for one in prepared.verdicts.dead_letters}
+    result = []
+    for partition, offset, timestamp in zip(
+        records.partitions.tolist(),
+        records.offsets.tolist(),
+        records.timestamps.tolist(),
+        strict=True,
+    ):
+        row = rows.get((partition, offset))
+        if row is None:
+            halt: PartitionHalt = prepared.halts[partition]
+            words = (HALTED, halt.reason, str(halt))
+        elif (letter := letters.get(row)) is not None:
+            words = (Outcome.DEAD_LETTERED.label, letter.reason, letter.sentence)
+        else:
+            words = (Outcome(prepared.verdicts.outcomes[row]).label, "", "")
+        result.append(Became(partition, offset, timestamp, *words))
+    return result
+
+
+def _profiles(
+    prepared: Prepared, codec: ProfileCodec, renderer: RowRenderer
+) -> list[Profile]:
+    values = [
+        value
+        for output in prepared.outputs.values()
+        for _, value in output.profiles
+        if value is not None
+    ]
+    if not values:
+        return []
+    states = codec.decode(values).to_pylist()
+    rendered = renderer.rows(values)
+    encoded = encode_rows(rendered)
+    lines = dict(zip(encoded.kept.tolist(), encoded.rows.to_pylist(), strict=True))
+    rejected = dict(zip(encoded.rejected.tolist(), encoded.reasons, strict=True))
+    result = []
+    for row, (state, sent) in enumerate(zip(states, rendered.to_pylist(), strict=True)):
+        line = lines.get(row)
+        result.append(
+            Profile(
+                visitor=sent["visitor"],
+                state=state,
+                attributes={name: sent[name] for name in renderer.attributes},
+                line=None if line is None else line.decode("ascii").rstrip("\n"),
+                rejected=REASONS[rejected[row]] if row in rejected else "",
+            )
+        )
+    return result

@@ -1,0 +1,220 @@
+"""What is kept goes wrong: stores, committed offsets, transactions of others."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+
+from tests.faults.arena import Plan
+from tests.faults.oracle import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.faults.arena import Arena
+    from tests.faults.conftest import Arenas
+
+RESTORE_SECONDS: Final = 4.0  # more than a restore takes that nothing holds up
+
+
+def _delete(store: Path) -> None:
+    shutil.rmtree(store)
+
+
+def _cut(store: Path) -> None:
+    with (store / "data.mdb").open("r+b") as file:
+        file.truncate((store / "data.mdb").stat().st_size // 2)
+
+
+def _overwrite(store: Path) -> None:
+    with (store / "data.mdb").open("r+b") as file:
+        file.write(b"\xaa" * 8_192)
+
+
+def test_a_store_deleted_or_damaged(arenas: Arenas) -> None:
+    """It is rebuilt from the topics, partition by partition."""
+    arena = arenas(Plan(static=True))
+    arena.produce()
+    one = arena.start()
+    damages: list[Callable[[Path], None]] = [_delete, _cut, _overwrite]
+    for damage in arena.random.sample(damages, len(damages)):
+        arena.wait_committing(transactions=4)
+        arena.random.choice([one.kill, lambda: arena.drain(0)])()
+        stores = sorted((one.work.folder / "state").glob("partition-*"))
+        for store in arena.random.sample(stores, 2):
+            damage(store)
+        one.start()
+    arena.finish()
+    check(arena)
+
+
+def test_committed_offsets_deleted_or_reset(arenas: Arenas) -> None:
+    """The state's own position counts, whatever the group's offsets say."""
+    arena = arenas()
+    arena.produce()
+    one = arena.start()
+    for change in arena.random.sample([_forget, _rewind, _skip], 3):
+        arena.wait_committing(transactions=4)
+        arena.drain(0)
+        change(arena)
+        one.start()
+    arena.finish()
+    check(arena)
+
+
+def _forget(arena: Arena) -> None:
+    group = f"{arena.name}-aggregate"
+    arena.admin.delete_consumer_groups([group])[group].result(timeout=30)
+
+
+def _rewind(arena: Arena) -> None:
+    _reset(arena, -100)
+
+
+def _skip(arena: Arena) -> None:
+    _reset(arena, 100)
+
+
+def _reset(arena: Arena, by: int) -> None:
+    group = f"{arena.name}-aggregate"
+    committed = arena.committed(group, arena.topic)
+    places = [
+        TopicPartition(arena.topic, number, max(0, offset + by))
+        for number, offset in committed.items()
+    ]
+    asked = ConsumerGroupTopicPartitions(group, places)
+    for future in arena.admin.alter_consumer_group_offsets([asked]).values():
+        future.result(timeout=30)
+
+
+@pytest.mark.sample
+def test_an_open_transaction_does_not_hide_what_was_committed_behind_it(
+    arenas: Arenas,
+) -> None:
+    """A takeover reads `profiles` and `state` to the ends behind it, and waits."""
+    arena = arenas()
+    arena.start(0)
+    arena.wait_ready()
+    arena.produce()
+    arena.wait_committing()
+    hanging = Producer(
+        {
+            "bootstrap.servers": arena.bootstrap,
+            "transactional.id": f"{arena.name}-someone-else",
+            "transaction.timeout.ms": 60_000,
+            "log_level": 2,
+        }
+    )
+    hanging.init_transactions(30)
+    hanging.begin_transaction()
+    for number in range(arena.plan.partitions):
+        for topic in ("profiles", "state"):
+            hanging.produce(arena.own(topic), None, b"of someone else", number)
+    hanging.flush(30)
+    arena.wait_committing(transactions=10)
+    arena.instances[0].kill()
+    arena.start(1)
+    arena.wait_for(
+        lambda: (
+            arena.instances[1].metrics().total("pos_consumer_partition_assigned") > 0
+        ),
+        "nothing is taken over",
+    )
+    arena.sleep(RESTORE_SECONDS)
+    hanging.abort_transaction(30)
+    arena.finish()
+    check(arena)
+
+
+@pytest.mark.sample
+def test_a_producer_fenced_by_its_own_id(arenas: Arenas) -> None:
+    """What was not committed is dropped, also locally, and done again."""
+    arena = arenas()
+    one = arena.start()
+    arena.wait_ready()
+    arena.produce()
+    for _ in range(3):
+        arena.wait_committing()
+        arena.sleep_between(0.3, 1.5)
+        replica = one.work.folder / "state" / "replica-id"
+        name = f"{arena.name}-{replica.read_text(encoding='utf-8')}"
+        rival = Producer(
+            {
+                "bootstrap.servers": arena.bootstrap,
+                "transactional.id": name,
+                "log_level": 2,
+            }
+        )
+        rival.init_transactions(30)
+    arena.sleep(2.0)
+    arena.finish()
+    check(arena)
+
+
+def test_a_state_folder_cloned_to_a_second_instance(arenas: Arenas) -> None:
+    """Two processes with one transactional id part ways; both go on, rightly."""
+    arena = arenas()
+    one = arena.start(0)
+    arena.wait_ready()
+    arena.produce()
+    arena.wait_committing(transactions=4)
+    one.kill()
+    two = arena.add()
+    shutil.copytree(one.work.folder / "state", two.work.folder / "state")
+    one.start()
+    arena.sleep_between(0.0, 2.0)
+    two.start()
+    arena.wait_ready(0, 1)
+    arena.sleep(8.0)
+    arena.finish()
+    ids = {
+        (instance.work.folder / "state" / "replica-id").read_text(encoding="utf-8")
+        for instance in arena.instances
+    }
+    assert len(ids) == 2
+    check(arena)
+
+
+def test_no_room_for_the_store(arenas: Arenas) -> None:
+    """A store that cannot grow halts its partition; a restart with room goes on."""
+    arena = arenas(Plan(visitors=20_000))
+    one = arena.start()
+    arena.wait_ready()
+    arena.produce()
+    arena.wait_committing(transactions=4)
+    limits = resource.prlimit(one.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(one.pid, resource.RLIMIT_FSIZE, (200_000, limits[1]))
+    arena.wait_for(
+        lambda: (
+            one.metrics().total(
+                "pos_consumer_partition_halted", reason="store_write_failed"
+            )
+            > 0
+        ),
+        "no partition is halted",
+        one,
+    )
+    one.drain(40.0)
+    one.start()
+    arena.finish()
+    check(arena)
+
+
+def test_clocks_that_disagree(arenas: Arenas) -> None:
+    """Clocks days ahead and behind change no profile."""
+    arena = arenas()
+    arena.produce()
+    arena.start(0, clock_ahead=3 * 86_400.0)
+    arena.start(1, clock_ahead=-86_400.0)
+    arena.wait_ready(0, 1)
+    arena.wait_committing(1, transactions=4)
+    arena.instances[0].kill()
+    arena.sleep_between(0.0, 3.0)
+    arena.start(0, clock_ahead=-3_600.0)
+    arena.finish()
+    check(arena)
