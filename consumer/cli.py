@@ -15,6 +15,7 @@ from consumer.commands import (
     check,
     dead_letters,
     demo,
+    doctor,
     preview,
     run,
     sandbox,
@@ -41,6 +42,7 @@ app.command()(run.run)
 app.command()(demo.demo)
 app.command()(check.check)
 app.command()(preview.preview)
+app.command()(doctor.doctor)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(sandbox.app, name="sandbox")

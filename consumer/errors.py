@@ -6,6 +6,7 @@ PosConsumerError
 ├── SchemaError             exit 78: a schema that attributes cannot be read from
 ├── TopicAbsent             a topic that must exist does not
 ├── BrokerUnreachable       retriable: no broker answered
+│   └── RegistryUnreachable the schema registry gave no answer about a schema
 ├── BrokerRefused           the broker answered no: credentials, rights, limits
 ├── TransactionFailed       retriable: abort, recycle the producer, replay
 ├── Fenced                  someone else owns these partitions now: give up, rejoin
@@ -116,6 +117,10 @@ class BrokerUnreachable(PosConsumerError):
     """No broker answered in time."""
 
     retriable: ClassVar[bool] = True
+
+
+class RegistryUnreachable(BrokerUnreachable):
+    """The schema registry gave no answer about a schema: wait, and ask again."""
 
 
 class BrokerRefused(PosConsumerError):

@@ -23,10 +23,12 @@ from consumer import __version__
 from consumer.errors import PartitionHalt, PosConsumerError
 from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
+from consumer.events.registered import RegisteredSchemas, cache_folder
 from consumer.events.schemas import SchemaFolder
 from consumer.kafka.changelog import Changelog
 from consumer.kafka.clients import librdkafka_version, wait_for_broker
 from consumer.kafka.input import InputConsumer
+from consumer.kafka.registry import Registry
 from consumer.kafka.topics import Cluster, TopicAdmin
 from consumer.plan.compile import Plan, compile_plan
 from consumer.profiles.directory import StateDirectory
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from consumer.clock import Clock
     from consumer.config import Settings
     from consumer.events.codecs import Codec
+    from consumer.events.decode import Schemas
 
 log = structlog.get_logger(__name__)
 
@@ -75,11 +78,26 @@ class State(enum.Enum):
     STOPPED = "stopped"
 
 
-def load_plan(settings: Settings) -> tuple[Plan, SchemaFolder]:
-    """Compile the configuration against the newest schema; files only, no network."""
-    schemas = SchemaFolder(settings.purchases.schemas)
+def load_plan(settings: Settings) -> tuple[Plan, Schemas]:
+    """Compile the configuration against the newest schema.
+
+    Reads files only, unless a schema registry is configured.
+    """
+    schemas = schemas_of(settings)
     _, codec = schemas.newest()
     return checked_plan(settings, codec), schemas
+
+
+def schemas_of(settings: Settings) -> Schemas:
+    """Give the source of writer schemas that is configured."""
+    purchases = settings.purchases
+    if purchases.schema_registry is None:
+        return SchemaFolder(purchases.schemas)
+    folder = cache_folder(
+        settings.aggregate.state_dir, purchases.schema_registry, purchases.subject
+    )
+    registry = Registry(purchases.schema_registry)
+    return RegisteredSchemas(registry, purchases.subject, folder)
 
 
 def checked_plan(settings: Settings, codec: Codec) -> Plan:
@@ -263,7 +281,7 @@ class Service:
     def _aggregate(  # noqa: PLR0913 - the parts it joins
         self,
         plan: Plan,
-        schemas: SchemaFolder,
+        schemas: Schemas,
         codec: ProfileCodec,
         directory: StateDirectory,
         *,

@@ -1,4 +1,4 @@
-"""`pos-consumer check`: is the configuration right, against the schema? Files only."""
+"""`pos-consumer check`: whether the configuration is right, against the schema."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SchemaFile = Annotated[
     typer.Option(
         "--schema",
         metavar="FILE",
-        help="Check against this Avro schema instead of the newest in the folder "
-        "that purchases.schemas names.",
+        help="Check against this Avro schema instead of the newest in the folder or "
+        "registry that [purchases] names.",
     ),
 ]
 ShowPlan = Annotated[
@@ -30,7 +30,10 @@ ShowPlan = Annotated[
 def check(
     context: typer.Context, schema: SchemaFile = None, show_plan: ShowPlan = False
 ) -> None:
-    """Check the configuration and its expressions against the schema; no network."""
+    """Check the configuration and its expressions against the schema.
+
+    Without a network, unless a schema registry is configured.
+    """
     from consumer.config import load_settings
     from consumer.kafka.clients import check_options
     from consumer.service import checked_plan
@@ -65,11 +68,15 @@ def _from_file(path: Path) -> tuple[str, Codec]:
 
 
 def _newest(settings: Settings) -> tuple[str, Codec]:
-    """Read every schema of the folder, so that each is checked; return the newest."""
+    """Return the newest schema; of a folder, read them all, so that each is checked."""
     from consumer.events.schemas import SchemaFolder
+    from consumer.service import schemas_of
 
-    folder = SchemaFolder(settings.purchases.schemas)
-    for schema_id in folder.ids():
-        folder.codec(schema_id)
-    newest, codec = folder.newest()
+    schemas = schemas_of(settings)
+    if not isinstance(schemas, SchemaFolder):
+        newest, codec = schemas.newest()
+        return f"schema {newest} of {settings.purchases.subject}", codec
+    for schema_id in schemas.ids():
+        schemas.codec(schema_id)
+    newest, codec = schemas.newest()
     return f"{settings.purchases.schemas / str(newest)}.avsc", codec

@@ -275,15 +275,15 @@ def _value(settings: Settings, letter: Letter) -> Iterator[str]:
 def _salvaged(
     settings: Settings, letter: Letter, value: bytes
 ) -> tuple[list[str], str, bytes] | None:
-    from consumer.errors import SchemaError
+    from consumer.errors import RegistryUnreachable, SchemaError
     from consumer.events.salvage import salvage
-    from consumer.events.schemas import SchemaFolder
+    from consumer.service import schemas_of
 
     if letter.kept is None or letter.kept.schema_id is None:
         return None
     try:
-        codec = SchemaFolder(settings.purchases.schemas).codec(letter.kept.schema_id)
-    except SchemaError:
+        codec = schemas_of(settings).codec(letter.kept.schema_id)
+    except (SchemaError, RegistryUnreachable):
         return None
     if codec is None:
         return None

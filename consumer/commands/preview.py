@@ -50,18 +50,13 @@ def preview(
     plan, schemas = load_plan(settings)
     with Excerpt(settings, settings.topics.purchases) as excerpt:
         found = excerpt.newest(records)
-    if found is None:
-        typer.echo(f"The topic {settings.topics.purchases} has no records yet.")
-        return
-    result = work(
-        settings,
-        plan,
-        schemas,
-        found,
-        largest_record=MAX_RECORD_BYTES - RECORD_OVERHEAD,
-    )
+    largest = MAX_RECORD_BYTES - RECORD_OVERHEAD
+    result = work(settings, plan, schemas, found, largest_record=largest)
     if as_json:
         typer.echo(json.dumps(asdict(result), ensure_ascii=False))
+        return
+    if not result.records:
+        typer.echo(f"The topic {settings.topics.purchases} has no records yet.")
         return
     console = Console()
     _print_columns(console, result)

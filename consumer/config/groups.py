@@ -111,13 +111,14 @@ class PurchasesSettings(Group):
     schemas: Path = setting(
         Path("schemas"),
         about="A folder of Avro schemas, named by schema id: `1.avsc`.",
-        allowed="a folder",
+        allowed="a folder, or schema_registry in its place",
     )
     schema_registry: str | None = setting(
         None,
-        about="Reserved for the address of a schema registry; this release reads "
-        "schemas from the folder `schemas` alone.",
-        allowed="an http or https address, beside `schemas`",
+        about="A Confluent-compatible schema registry in place of the folder. "
+        "Expressions are checked against the latest schema of `<topic>-value`; what "
+        "was fetched is kept in `state_dir`.",
+        allowed="an http or https address, and no `schemas` beside it",
     )
     fields: FieldsSettings = setting(
         FieldsSettings, about="Where your events keep things.", allowed="a table"
@@ -136,18 +137,18 @@ class PurchasesSettings(Group):
 
     @model_validator(mode="before")
     @classmethod
-    def _registry_is_not_enough(cls, table: object) -> object:
-        if isinstance(table, Mapping) and "schema_registry" in table:
-            return {"schemas": None, **table}  # the folder must then be named
+    def _schemas_have_one_source(cls, table: object) -> object:
+        if isinstance(table, Mapping) and {"schemas", "schema_registry"} <= {*table}:
+            return {**table, "schemas": None}  # refused below, under its own name
         return table
 
     @field_validator("schemas", mode="before")
     @classmethod
-    def _schemas_are_named(cls, folder: object) -> object:
+    def _folder_is_named(cls, folder: object) -> object:
         if folder is None:
             message = (
-                "this release reads schemas from a folder alone; name it here, beside "
-                "schema_registry, or leave schema_registry out"
+                "schemas come from this folder or from schema_registry; name one of "
+                "the two"
             )
             raise ValueError(message)
         return folder
@@ -156,6 +157,11 @@ class PurchasesSettings(Group):
     @classmethod
     def _is_an_address(cls, address: str | None) -> str | None:
         return None if address is None else http_address(address)
+
+    @property
+    def subject(self) -> str:
+        """The registry's subject of the topic's values."""
+        return f"{self.topic}-value"
 
 
 class AggregateSettings(Group):

@@ -126,8 +126,8 @@ class LayeredSettings(Settings, BaseSettings):
         for name in _TABLES:
             merged.setdefault(name, {})
         purchases = merged["purchases"]
-        alone = isinstance(purchases, dict) and "schema_registry" in purchases
-        schemas = None if alone else Path("schemas")
+        registered = isinstance(purchases, dict) and "schema_registry" in purchases
+        schemas = None if registered else Path("schemas")
         _anchor_key(purchases, "schemas", schemas, folder)
         _anchor_key(merged["aggregate"], "state_dir", Path("state"), folder)
         anchored = _anchor_files(merged, folder)

@@ -155,17 +155,14 @@ class Excerpt:
             return found
         return None
 
-    def newest(self, count: int) -> Records | None:
+    def newest(self, count: int) -> Records:
         """Give up to `count` of the newest records of all partitions.
 
         Newest by timestamp; the result is in partition order, and holds the end of
-        each partition without gaps. None where the topic is empty.
+        each partition without gaps.
         """
         parts = [self._tail(partition, count) for partition in self.partitions()]
-        found = [one for part in parts for one in part]
-        if not found:
-            return None
-        joined = _joined(found)
+        joined = _joined([one for part in parts for one in part])
         # Of each partition an unbroken end: a record is as new as what follows it.
         age = joined.timestamps.copy()
         for number in np.unique(joined.partitions).tolist():
@@ -189,6 +186,8 @@ class Excerpt:
 
 
 def _joined(parts: list[Records]) -> Records:
+    if not parts:
+        return to_records([])
     owners = [(part, row) for part in parts for row in range(len(part))]
 
     def headers(row: int) -> list[tuple[str, bytes | None]]:

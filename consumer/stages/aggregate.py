@@ -142,13 +142,13 @@ class AggregateStage:
                 self._introduce()
             self._laps.to("report")
             self._show()
-            self._laps.to("fetch", whole=True)
+            self._laps.to("idle")
             batch = self._source.consume(
                 self._most_records,
                 0.0 if restoring else self._settings.aggregate.commit_interval,
             )
-            if batch.records is None or len(batch.records) < self._most_records:
-                self._laps.rename("idle")
+            if batch.records is not None and len(batch.records) >= self._most_records:
+                self._laps.rename("fetch")
             self._laps.to("report")
             self._rebalance()
             for number, why in batch.out_of_range.items():

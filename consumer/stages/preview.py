@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from consumer.errors import PartitionHalt
 from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
 from consumer.frames import Events, Outcome, Records, Verdicts
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from consumer.config import Settings
+    from consumer.errors import PartitionHalt
     from consumer.events.decode import Schemas
     from consumer.plan.compile import Plan
     from consumer.profiles.seen import Ids

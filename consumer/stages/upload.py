@@ -28,6 +28,7 @@ from consumer.stages.upload_context import UploadContext
 from consumer.stages.upload_delivery import Delivery
 from consumer.stages.upload_intake import Intake
 from consumer.stages.upload_report import UploadReport
+from consumer.stages.upload_token import TokenKeeper
 from consumer.stages.waiting import wait_for
 from consumer.target.batch_file import header
 from consumer.target.budget import Slots
@@ -184,6 +185,14 @@ class UploadStage:
             refused=self._refused,
             calling=calling,
         )
+        if to.tokens is not None:
+            self._context.keeper = TokenKeeper(
+                to.tokens.fetch,
+                self._clock,
+                hold=self._context.gate.hold,
+                release=self._context.gate.release,
+                told=self._context.show_expiry,
+            )
         self._intake = Intake(self._context, self._reader)
         self._confirmation = Confirmation(self._context)
         self._delivery = Delivery(self._context, self._confirmation, first_line)
@@ -208,6 +217,8 @@ class UploadStage:
                     self._tick(),
                 )
             ]
+            if self._context.keeper is not None:
+                others.append(group.create_task(self._context.keeper.run()))
             self._health.ready()
             await self._stopping.wait()
             intake.cancel()
@@ -331,10 +342,13 @@ class UploadStage:
 
     def _refused(self, reason: str) -> None:
         """Note that Target refuses the token (`reason`), or takes it again (empty)."""
+        if reason and self._context.keeper is not None:
+            self._context.keeper.refused()
         if reason and "target" not in self._degraded:
             log.error(
                 "Target refuses the profile token; uploads pause, nothing is lost. "
-                "Put a valid token where target.token points: it is read again.",
+                "Put a valid token where target.token points: it is read again; one "
+                "that is fetched is fetched again.",
                 reason=reason,
             )
         elif not reason and "target" in self._degraded:

@@ -10,6 +10,8 @@ An intent without a batch id, left by an earlier owner, is ambiguous: its rows a
 committed, so they come again in the stream and are sent at once; what this cannot rule
 out, the earlier copy landing after the newer row, is mended by sending the latest rows
 once more when `confirm_timeout` has passed since it was found.
+
+Over 300 lines: the ways that a batch can end are read best side by side.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ class _Followed:
 
     `numbers` are its batches in `Pending` that hold visitors back; none once they are
     free. `due_at` (epoch seconds): its rows are not sent again before.
+    `doubtful`: a copy may land late, so they are sent once more after the end;
+    `unsure`: they were sent again already, without an end.
     """
 
     batch: str
@@ -71,6 +75,9 @@ class _Followed:
     numbers: list[int] = field(default_factory=list)
     due_at: float = 0.0
     doubtful: bool = False
+    unsure: bool = False
+    stuck: bool = False
+    failed_rows: tuple[str, ...] = ()
     polls: int = 0
     rounds: int = 1
 
@@ -182,6 +189,7 @@ class Confirmation:
         if not ours:
             return None
         first = ours[0]
+        now = self._context.clock.now()
         followed = self._open.get(first.batch)
         if followed is None:
             target = self._context.settings.target
@@ -192,7 +200,8 @@ class Confirmation:
                 client=target.client,
                 suffixes=target.status_hosts,
             )
-            accepted_at = first.accepted_at or first.intent_at
+            # A time ahead of ours was written by a clock that was wrong, or ours is.
+            accepted_at = min(first.accepted_at or first.intent_at, now)
             followed = _Followed(first.batch, origin, first.batch_id, url, accepted_at)
             self._open[first.batch] = followed
         for entry in ours:
@@ -201,7 +210,7 @@ class Confirmation:
             )
             if entry.ambiguous_at is not None:
                 followed.doubtful = True
-                followed.due_at = entry.ambiguous_at + self._timeout
+                followed.due_at = min(entry.ambiguous_at, now) + self._timeout
         self._count()
         return followed
 
@@ -264,6 +273,8 @@ class Confirmation:
 
     async def _ended(self, followed: _Followed, status: BatchStatus) -> None:
         """Close a batch whose rows landed; send the rows of any other again."""
+        if await self._may_land_yet(followed, status):
+            return
         metrics = self._context.metrics
         metrics.failed_updates.inc(status.failed)
         metrics.profiles_not_found.inc(status.not_found)
@@ -289,6 +300,8 @@ class Confirmation:
                 end=status.progress,
                 failed=status.failed,
             )
+            if failed and not followed.doubtful:
+                followed.failed_rows = status.failed_rows
             pause = full_jitter(followed.rounds, self._context.random.random)
             followed.due_at = max(followed.due_at, self._context.clock.now() + pause)
             self._at(followed.due_at, lambda: self._repeat(followed))
@@ -298,6 +311,37 @@ class Confirmation:
             self._at(followed.due_at, lambda: self._repeat(followed))
             return
         await self._end(followed)
+
+    async def _may_land_yet(self, followed: _Followed, status: BatchStatus) -> bool:
+        """Send the rows of a stuck or denied batch again, and keep an eye on it.
+
+        Target may let a stuck batch through, or deny one that it has: then its rows
+        land over newer ones. So the latest rows go at once, the batch is asked for on,
+        and they go once more when it has come to its end: complete, denied beyond
+        `confirm_timeout`, or, once it was stuck, a day old.
+        """
+        now = self._context.clock.now()
+        due_at = max(followed.due_at, followed.accepted_at + self._timeout)
+        followed.stuck |= status.progress is Progress.STUCK
+        until = followed.accepted_at + FORGOTTEN_AFTER if followed.stuck else due_at
+        if status.progress is Progress.COMPLETE or now > until:
+            return False
+        if not followed.unsure:
+            log.warning(
+                "A batch has no clear end; its visitors' latest rows are sent again.",
+                batch=followed.batch,
+                batch_id=followed.batch_id,
+                end=status.progress,
+            )
+            self._context.metrics.batch_ends.labels(status.progress).inc()
+            self._context.report.board.batch_outcome(
+                followed.batch, str(status.progress)
+            )
+            followed.unsure = followed.doubtful = True
+            followed.due_at = due_at
+            await self._send_again(followed)
+        self._schedule_poll(followed)
+        return True
 
     async def _end(self, followed: _Followed) -> None:
         """Write the end and free the visitors."""
@@ -330,12 +374,17 @@ class Confirmation:
     async def _repeat(self, followed: _Followed) -> None:
         """Put the visitors' latest rows among the waiting ones once more."""
         self._close(followed)  # a partition that comes back begins a new one
-        origin = followed.origin
-        await send_again(self._context, dict(followed.spans), origin, followed.numbers)
-        self._rounds[origin] = followed.rounds
-        self._repeating[origin] = followed
-        await self._free(followed.numbers)
+        self._rounds[followed.origin] = followed.rounds
+        await self._send_again(followed)
+        self._repeating[followed.origin] = followed
         await self._close_repeated()
+
+    async def _send_again(self, followed: _Followed) -> None:
+        """Put the visitors' latest rows among the waiting ones, and free them."""
+        spans, numbers = dict(followed.spans), followed.numbers
+        only = followed.failed_rows
+        await send_again(self._context, spans, followed.origin, numbers, only)
+        await self._free(numbers)
 
     async def _close_repeated(self) -> None:
         """End the batches whose repeated rows are all accepted or superseded."""

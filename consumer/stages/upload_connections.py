@@ -16,6 +16,7 @@ from consumer.kafka.rejected_rows import RejectedRows
 from consumer.kafka.uploads_ledger import UploadsLedger
 from consumer.stages.upload_context import Worker
 from consumer.target.client import TargetClient
+from consumer.target.token_api import Credentials, TokenApi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -37,6 +38,7 @@ class Connections:
     client: TargetClient
     worker: Worker
     blocking: Blocking = asyncio.to_thread
+    tokens: TokenApi | None = None
 
 
 @asynccontextmanager
@@ -61,4 +63,24 @@ async def connect(
             ProfilesReader(settings, clock, on_statistics)
         )
         ranges = ProfilesRanges(settings)
-        yield Connections(reader, ledger, rejected, ranges, client, worker)
+        tokens = None
+        if (credentials := credentials_of(settings)) is not None:
+            tokens = await stack.enter_async_context(TokenApi(credentials))
+        yield Connections(
+            reader, ledger, rejected, ranges, client, worker, tokens=tokens
+        )
+
+
+def credentials_of(settings: Settings) -> Credentials | None:
+    """Return what the profile token is fetched with; None where it is configured."""
+    given = settings.target.token_api
+    if given.tenant is None or given.client_id is None or given.client_secret is None:
+        return None
+    return Credentials(
+        ims=given.ims,
+        admin=given.admin,
+        tenant=given.tenant,
+        client_id=given.client_id,
+        client_secret=given.client_secret,
+        scopes=given.scopes,
+    )

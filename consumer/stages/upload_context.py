@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from consumer.kafka.uploads_ledger import UploadsLedger
     from consumer.stages.call_gate import CallGate
     from consumer.stages.upload_report import UploadReport
+    from consumer.stages.upload_token import TokenKeeper
     from consumer.target.client import TargetClient
     from consumer.target.pending import Pending
     from consumer.telemetry.metrics import Metrics
@@ -92,7 +93,9 @@ class UploadContext:
 
     `calling` are the partitions whose slots may be used and whose rows may be sent,
     `held` those whose answers still count; a partition that leaves is first taken from
-    `calling`. `changed` is set whenever rows or batches have moved.
+    `calling`. `changed` is set whenever rows or batches have moved. `put_down` are the
+    offsets of rows that Target refuses, by partition: they are not sent again for an
+    older batch.
     """
 
     settings: Settings
@@ -115,7 +118,9 @@ class UploadContext:
     calling: set[int] = field(default_factory=set)
     held: set[int] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    put_down: dict[int, set[int]] = field(default_factory=dict)
     last_token: str = field(default="", repr=False)
+    keeper: TokenKeeper | None = None
 
     def token(self) -> str:
         """Return the profile token as it is now, or nothing; a file is read anew.
@@ -123,6 +128,8 @@ class UploadContext:
         A file that cannot be read is no token: Target refuses the call, uploads pause
         and go on by themselves once it can be read.
         """
+        if self.keeper is not None:
+            return self.keeper.text
         secret = self.settings.target.token
         try:
             token = "" if secret is None else secret.read("target.token")
@@ -131,12 +138,12 @@ class UploadContext:
             return ""
         if token != self.last_token:
             self.last_token = token
-            self._show_expiry(token)
+            self.show_expiry(token_expiry(token))
         return token
 
-    def _show_expiry(self, token: str) -> None:
+    def show_expiry(self, expiry: float | None) -> None:
+        """Show when the token ends (seconds since the epoch), or that it is unknown."""
         gauge = self.metrics.token_expiry_timestamp_seconds
-        expiry = token_expiry(token)
         if expiry is None:
             gauge.remove_by_labels({"token": "profile"})
         else:

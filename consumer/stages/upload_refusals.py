@@ -103,6 +103,12 @@ class Refusals:
             reasons=sorted({suspect.reason for suspect in suspects}),
             calls=search.refusals + search.taken,
         )
+        for suspect in suspects:
+            for partition, offset in suspect.sealed.keys.select(
+                "partition", "offset"
+            ).rows():
+                context.put_down.setdefault(partition, set()).add(offset)
+                await context.worker(context.pending.discard, partition, offset)
         await self._each(suspect.sealed for suspect in suspects)
 
     async def give_up(

@@ -33,13 +33,18 @@ async def latest_rows(
 
 
 async def send_again(
-    context: UploadContext, spans: Mapping[int, Span], origin: int, numbers: list[int]
+    context: UploadContext,
+    spans: Mapping[int, Span],
+    origin: int,
+    numbers: list[int],
+    only: Sequence[str] = (),
 ) -> None:
     """Put the latest rows of the visitors within `spans` among the waiting rows.
 
     The visitors are held back meanwhile, under numbers that are added to `numbers`, so
     that no newer row of theirs can be sent between the reading and the adding; the
-    caller frees them.
+    caller frees them. `only` names the visitors concerned, as Target lists them; where
+    not all of these are found, it means others than we do, and all rows are sent.
     """
     pending = context.pending
     visitors = {}
@@ -47,6 +52,9 @@ async def send_again(
         keys = await latest_rows(context, partition, span.ranges)
         visitors[partition] = keys.select("visitor")
         numbers.append(await context.worker(pending.hold, keys, {}))
+    listed = {part: _listed(keys, only) for part, keys in visitors.items()}
+    if only and sum(map(len, listed.values())) == len(set(only)):
+        visitors = listed
     seen = await context.worker(lambda: pending.seen)
     for partition, asked in visitors.items():
         if partition in seen:
@@ -74,12 +82,18 @@ def _read(
             batch.timestamps[kept],
             encoded.rows,
         )
+        if refused := context.put_down.get(partition):
+            rows = rows.filter(~pl.col("offset").is_in(sorted(refused)))
         if visitors is not None:
             rows = rows.join(visitors, "visitor", "semi", maintain_order="left")
         latest = pl.concat([latest, rows]).unique(
             "visitor", keep="last", maintain_order=True
         )
     return latest
+
+
+def _listed(visitors: pl.DataFrame, only: Sequence[str]) -> pl.DataFrame:
+    return visitors.filter(pl.col("visitor").is_in(list(only)))
 
 
 async def versions(context: UploadContext, partition: int, offset: int) -> list[int]:

@@ -231,6 +231,14 @@ class Pending:
             self._unsettled = True
             self._open(now)
 
+    def discard(self, partition: int, offset: int) -> None:
+        """Forget a waiting row that is not to be sent."""
+        self._settle()
+        stays = (pl.col("partition") != partition) | (pl.col("offset") != offset)
+        self._ready = self._ready.filter(stays)
+        self._held = self._held.filter(stays)
+        self._measure()
+
     def drop(self, partitions: Collection[int]) -> None:
         """Forget partitions that are no longer ours, whatever was under way."""
         stays = ~pl.col("partition").is_in(list(partitions))

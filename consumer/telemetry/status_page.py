@@ -56,8 +56,8 @@ def page(application: str, health: Health, board: StatusBoard) -> str:
             _figures(board),
             _partitions(board.partitions()),
             "<div class=grid>",
-            _batches(board.batches()),
             _troubles(board.troubles()),
+            _batches(board.batches()),
             "</div></main></html>",
         )
     )
@@ -182,7 +182,9 @@ def _partition(one: PartitionStatus) -> str:
         kind = "bad"
     elif one.state != "running" or (one.lag_seconds or 0.0) > _OLD_SECONDS:
         kind = "warn"
-    state = f"<span class='tag {kind}'>{escape(one.state)}</span>"
+    behind = one.state == "running" and kind == "warn"
+    word = "running, behind" if behind else escape(one.state)
+    state = f"<span class='tag {kind}'>{word}</span>"
     if one.restored is not None:
         state += (
             f"<svg viewBox='0 0 {_WIDTH} 8' height=8 preserveAspectRatio=none "

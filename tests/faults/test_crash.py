@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.faults import runs
 from tests.faults.arena import Plan
 from tests.faults.oracle import check
 
@@ -38,15 +39,7 @@ def test_killed_at_each_boundary_nothing_is_lost_or_doubled(
 ) -> None:
     """SIGKILL before and after each step of a batch leaves no trace in the result."""
     arena = arenas(Plan(static=True))
-    arena.produce()
-    for name in arena.random.sample(names, len(names)):
-        # A start restores once, and lets each of four partitions flow.
-        turn = 1 if name == "before-restore" else arena.random.randint(1, 3)
-        one = arena.start(failpoint=f"{name}:{turn}")
-        assert one.wait() == -9, f"{name}:{turn}: {one.last_words()}"
-    arena.start()
-    arena.finish()
-    check(arena)
+    runs.killed_at(arena, arena.random.sample(names, len(names)))
 
 
 @pytest.mark.parametrize("turn", range(3))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import resource
 import shutil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
+from tests.faults import runs
 from tests.faults.arena import Plan
 from tests.faults.oracle import check
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from tests.faults.arena import Arena
     from tests.faults.conftest import Arenas
-
-RESTORE_SECONDS: Final = 4.0  # more than a restore takes that nothing holds up
 
 
 def _delete(store: Path) -> None:
@@ -44,7 +43,10 @@ def test_a_store_deleted_or_damaged(arenas: Arenas) -> None:
     damages: list[Callable[[Path], None]] = [_delete, _cut, _overwrite]
     for damage in arena.random.sample(damages, len(damages)):
         arena.wait_committing(transactions=4)
-        arena.random.choice([one.kill, lambda: arena.drain(0)])()
+        if arena.random.random() < 0.5:
+            one.kill()
+        else:
+            arena.drain(0)
         stores = sorted((one.work.folder / "state").glob("partition-*"))
         for store in arena.random.sample(stores, 2):
             damage(store)
@@ -97,63 +99,13 @@ def test_an_open_transaction_does_not_hide_what_was_committed_behind_it(
     arenas: Arenas,
 ) -> None:
     """A takeover reads `profiles` and `state` to the ends behind it, and waits."""
-    arena = arenas()
-    arena.start(0)
-    arena.wait_ready()
-    arena.produce()
-    arena.wait_committing()
-    hanging = Producer(
-        {
-            "bootstrap.servers": arena.bootstrap,
-            "transactional.id": f"{arena.name}-someone-else",
-            "transaction.timeout.ms": 60_000,
-            "log_level": 2,
-        }
-    )
-    hanging.init_transactions(30)
-    hanging.begin_transaction()
-    for number in range(arena.plan.partitions):
-        for topic in ("profiles", "state"):
-            hanging.produce(arena.own(topic), None, b"of someone else", number)
-    hanging.flush(30)
-    arena.wait_committing(transactions=10)
-    arena.instances[0].kill()
-    arena.start(1)
-    arena.wait_for(
-        lambda: (
-            arena.instances[1].metrics().total("pos_consumer_partition_assigned") > 0
-        ),
-        "nothing is taken over",
-    )
-    arena.sleep(RESTORE_SECONDS)
-    hanging.abort_transaction(30)
-    arena.finish()
-    check(arena)
+    runs.hanging_transaction(arenas())
 
 
 @pytest.mark.sample
 def test_a_producer_fenced_by_its_own_id(arenas: Arenas) -> None:
     """What was not committed is dropped, also locally, and done again."""
-    arena = arenas()
-    one = arena.start()
-    arena.wait_ready()
-    arena.produce()
-    for _ in range(3):
-        arena.wait_committing()
-        arena.sleep_between(0.3, 1.5)
-        replica = one.work.folder / "state" / "replica-id"
-        name = f"{arena.name}-{replica.read_text(encoding='utf-8')}"
-        rival = Producer(
-            {
-                "bootstrap.servers": arena.bootstrap,
-                "transactional.id": name,
-                "log_level": 2,
-            }
-        )
-        rival.init_transactions(30)
-    arena.sleep(2.0)
-    arena.finish()
-    check(arena)
+    runs.fenced_producer(arenas())
 
 
 def test_a_state_folder_cloned_to_a_second_instance(arenas: Arenas) -> None:

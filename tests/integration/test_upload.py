@@ -23,6 +23,7 @@ from consumer.sandbox.target import (
     TargetOptions,
     TargetSandbox,
 )
+from consumer.sandbox.target.admin import CLIENT_ID, CLIENT_SECRET
 from consumer.sandbox.target.faults import ALWAYS
 from consumer.stages.upload import UploadStage
 from consumer.telemetry.health import Health
@@ -378,6 +379,31 @@ async def test_a_refused_token_pauses_and_a_new_one_resumes(
     assert site.read(site.topics["rejected_rows"]) == []
 
 
+async def test_a_token_that_somebody_replaced_is_fetched_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chain of Adobe's documentation opens the account, again and again."""
+    monkeypatch.setattr("consumer.stages.upload_delivery.AUTHORISATION_PAUSE", 0.5)
+    monkeypatch.setattr("consumer.stages.upload_token.OFTEN", 1.0)
+    options = TargetOptions(token="old", processing_time=0.2, calls_per_minute=10_000)
+    async with TargetSandbox(options) as target:
+        site.target = target
+        token_api = {
+            "tenant": "acme",
+            "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+            "ims": target.endpoint,
+            "admin": target.endpoint,
+        }
+        async with site.running(site.settings(token_api=token_api)):
+            site.produce(numbered(0, 20))
+            await until(lambda: sum(1 for _ in target.profiles()) == 20)
+            target.account.new_token("new")
+            site.produce(numbered(20, 30))
+            await until(lambda: sum(1 for _ in target.profiles()) == 30)
+        assert target.journal.violations == []
+
+
 async def test_rows_that_target_cannot_take_are_kept_with_their_reason(
     site: Site,
 ) -> None:
@@ -437,11 +463,15 @@ async def test_a_row_that_makes_target_fail_is_found_after_the_deadline(
     """HTTP 500 for one file, while others pass, is not waited out for ever."""
     site.target.order(Fault(FaultKind.HTTP_500, calls=ALWAYS, visitor="v-3"))
     site.produce(numbered(0, 16))
-    delivery = {"deadline": "1s", "confirm_timeout": "1s"}
+    delivery = {"deadline": "1s", "confirm_timeout": "2s"}
     settings = site.settings(batch=ONE_FILE, delivery=delivery)
     async with site.running(settings):
-        await until(lambda: sum(1 for _ in site.target.profiles()) == 15, 50)
+        await until(lambda: sum(1 for _ in site.target.profiles()) == 15, 40)
         await until(lambda: site.committed() == site.ends(), off_loop=True)
+        await until(lambda: site.open_batches() == 0, off_loop=True)
+        calls = site.target.journal.count(Endpoint.SUBMIT)
+        await asyncio.sleep(3.0)
+        assert site.target.journal.count(Endpoint.SUBMIT) == calls, "it is left alone"
     assert [v for v, _ in site.read(site.topics["rejected_rows"])] == [b"v-3"]
 
 
@@ -465,12 +495,9 @@ async def test_an_outage_beyond_the_deadline_rejects_and_halts_nothing(
     assert site.read(site.topics["rejected_rows"]) == []
 
 
-@pytest.mark.parametrize("kind", [FaultKind.STUCK, FaultKind.FAILED_UPDATES])
-async def test_what_did_not_land_is_sent_again_as_the_latest_rows(
-    site: Site, kind: FaultKind
-) -> None:
-    """Stuck batches and failed rows end with every visitor at Target."""
-    site.target.order(Fault(kind, rows=5))
+async def test_rows_that_failed_are_sent_again_as_the_latest_rows(site: Site) -> None:
+    """A batch that is complete but for some rows ends with every visitor at Target."""
+    site.target.order(Fault(FaultKind.FAILED_UPDATES, rows=5))
     site.produce(numbered(0, 30))
     async with site.running():
         await until(lambda: len(site.uploads()) >= 30)
@@ -480,6 +507,39 @@ async def test_what_did_not_land_is_sent_again_as_the_latest_rows(
         await until(lambda: site.open_batches() == 0, off_loop=True)
     newer = site.uploads("v-2").index(("v-2", "newer"))
     assert newer == len(site.uploads("v-2")) - 1
+
+
+async def test_where_target_lists_failed_rows_only_these_are_sent_again(
+    site: Site,
+) -> None:
+    """The calls and bytes of the others are saved."""
+    options = TargetOptions(
+        failed_rows_listed=True, processing_time=0.2, calls_per_minute=10_000
+    )
+    async with TargetSandbox(options) as target:
+        site.target = target
+        target.order(Fault(FaultKind.FAILED_UPDATES, rows=5))
+        site.produce(numbered(0, 30))
+        async with site.running(site.settings(batch=ONE_FILE)):
+            await until(lambda: sum(1 for _ in target.profiles()) == 30)
+            await until(lambda: site.open_batches() == 0, off_loop=True)
+    assert len(site.uploads()) == 35
+
+
+async def test_a_stuck_batch_that_lands_after_all_does_not_stay(site: Site) -> None:
+    """Its rows are sent at once, and again once it was let through over newer ones."""
+    site.target.order(Fault(FaultKind.STUCK))
+    site.produce(numbered(0, 10))
+    settings = site.settings(batch=ONE_FILE, delivery={"confirm_timeout": "3s"})
+    async with site.running(settings):
+        await until(lambda: sum(1 for _ in site.target.profiles()) == 10)
+        site.produce([("v-3", 2, "newer")])
+        await until(lambda: orders_of(site, "v-3") == "newer")
+        (stuck,) = [b for b in site.target.account.batches() if b.status == "stuck"]
+        assert site.target.account.unstick(stuck.id)
+        assert orders_of(site, "v-3") == "3"
+        await until(lambda: orders_of(site, "v-3") == "newer")
+        await until(lambda: site.open_batches() == 0, off_loop=True)
 
 
 async def test_a_batch_that_lands_after_a_newer_row_is_mended(site: Site) -> None:

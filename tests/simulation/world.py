@@ -438,6 +438,11 @@ class World:
             log.committed == len(log.values) for log in self.logs
         )
 
+    def unstick(self) -> None:
+        """Let every stuck batch through after all, late as it is."""
+        for batch in list(self.account.batches()):
+            self.account.unstick(batch.id)
+
     def behind(self) -> dict[str, tuple[str | None, int]]:
         """Return visitors of whom Target holds another version than the latest."""
         held = {v: (self.account.profile(v) or {}) for v in self.versions}

@@ -109,6 +109,7 @@ def commands(text: str) -> Iterator[list[str]]:
 def check_command(words: list[str]) -> None:
     """Walk the command line's tree; a word or an option that is not in it fails."""
     command = typer.main.get_command(app)
+    arguments: list[object] = []
     waiting = words[1:]
     while waiting:
         word = waiting.pop(0)
@@ -119,10 +120,15 @@ def check_command(words: list[str]) -> None:
             flag = word == "--help" or getattr(options[word], "is_flag", False)
             if not flag and waiting:
                 waiting.pop(0)
+        elif arguments:
+            arguments.pop(0)
         else:
             below = getattr(command, "commands", {})
             assert word in below, f"{' '.join(words)}: {word}"
             command = below[word]
+            arguments = [
+                one for one in command.params if one.param_type_name == "argument"
+            ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -1,4 +1,4 @@
-"""Adobe's token endpoints: access tokens from IMS, the profile token from the Admin API.
+"""Adobe's token endpoints: access tokens of IMS, the profile token of the Admin API.
 
 A GET tells the profile token of the account; a POST makes a new one, and the former is
 refused from then on, as at Adobe.

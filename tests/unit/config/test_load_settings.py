@@ -269,7 +269,10 @@ def test_a_wrong_token_is_refused_without_printing_it(tmp_path: Path) -> None:
     ("line", "words"),
     [
         ("key = 'other'", ["purchases.key", "rekey", "keyed by visitor"]),
-        ("schema_registry = 'http://r'", ["purchases.schemas is not set", "folder"]),
+        (
+            "schemas = 's'\nschema_registry = 'http://r'",
+            ["purchases.schemas", "one of the two"],
+        ),
         ("start = 'yesterday'", ["purchases.start", "earliest"]),
         ("start = '2026-01-31T00:00'", ["purchases.start", "with its offset"]),
     ],
@@ -283,12 +286,12 @@ def test_what_this_release_cannot_do_is_refused_with_words(
     assert "\n" not in said
 
 
-def test_a_registry_beside_a_folder_is_accepted(tmp_path: Path) -> None:
-    """A configuration made for later releases already starts."""
-    both = "[purchases]\nschema_registry = 'http://r:8081/'\nschemas = 's'"
-    settings = load_settings(written(tmp_path, MINIMAL.replace("[purchases]", both)))
+def test_a_registry_takes_the_place_of_the_folder(tmp_path: Path) -> None:
+    """Its address alone is enough; the subject is the topic's, by Confluent's rule."""
+    line = "[purchases]\nschema_registry = 'http://r:8081/'"
+    settings = load_settings(written(tmp_path, MINIMAL.replace("[purchases]", line)))
     assert settings.purchases.schema_registry == "http://r:8081"
-    assert settings.purchases.schemas == tmp_path / "s"
+    assert settings.purchases.subject == f"{settings.purchases.topic}-value"
 
 
 def test_start_can_be_a_time(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Dashboards and alerts as code: `python -m dashboards` writes the JSON and YAML."""
