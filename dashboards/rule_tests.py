@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from dashboards import thresholds as t
-from dashboards.rules import ALERTS, RUNBOOK
+from dashboards.rules import ALERTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +49,7 @@ def _p(name: str, /, **labels: str) -> str:
 
 
 def _events(objective: Objective, late: int, minutes: int) -> Series:
-    """A thousand events a minute, so many of them late."""
+    """Make a thousand events a minute, so many of them late."""
     name = objective.metric
     return {
         _p(f"{name}_bucket", le=repr(objective.seconds)): (
@@ -309,7 +309,7 @@ def as_yaml() -> str:
             "exp_labels": {"severity": alert.severity, "job": JOB, **case.labels},
             "exp_annotations": {
                 "summary": summary,
-                "runbook_url": f"{RUNBOOK}#{alert.name.lower()}",
+                "runbook_url": alert.runbook,
             },
         }
         for word, series, found in (

@@ -29,6 +29,17 @@ class Alert:
     severity: Literal["page", "ticket"]
     summary: str
 
+    @property
+    def section(self) -> str:
+        """The runbook's heading; the three speeds of a burn share one."""
+        name, burn, _ = self.name.partition("Burn")
+        return name + burn
+
+    @property
+    def runbook(self) -> str:
+        """Where to read what to do."""
+        return f"{RUNBOOK}#{self.section.lower()}"
+
     def as_rule(self) -> dict[str, Any]:
         """Return it as Prometheus reads it."""
         return {
@@ -38,7 +49,7 @@ class Alert:
             "labels": {"severity": self.severity},
             "annotations": {
                 "summary": self.summary,
-                "runbook_url": f"{RUNBOOK}#{self.name.lower()}",
+                "runbook_url": self.runbook,
             },
         }
 

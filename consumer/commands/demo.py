@@ -22,6 +22,13 @@ def demo(
             file_okay=False,
         ),
     ] = None,
+    observe: Annotated[
+        bool,
+        typer.Option(
+            "--observe",
+            help="Let a real Prometheus watch, with the alerts (Debian or Ubuntu).",
+        ),
+    ] = False,
 ) -> None:
     """Run the whole job on an embedded real Kafka and a Target sandbox.
 
@@ -32,5 +39,7 @@ def demo(
     from consumer.sandbox.demo.demo import run_demo
     from consumer.sandbox.purchases.spec import Spec
 
-    if not run_demo(Spec(events=events, visitors=visitors, seed=seed), keep=keep):
+    if not run_demo(
+        Spec(events=events, visitors=visitors, seed=seed), keep=keep, observe=observe
+    ):
         raise typer.Exit(1)

@@ -300,7 +300,8 @@ class Confirmation:
                 end=status.progress,
                 failed=status.failed,
             )
-            if failed and not followed.doubtful:
+            every = len(set(status.failed_rows)) == status.failed
+            if failed and every and not followed.doubtful:
                 followed.failed_rows = status.failed_rows
             pause = full_jitter(followed.rounds, self._context.random.random)
             followed.due_at = max(followed.due_at, self._context.clock.now() + pause)

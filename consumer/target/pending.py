@@ -9,6 +9,7 @@ records ---------> waiting ----------> uploading ---------> followed -------> fr
                      ^  \ held back: its visitor is in a batch     |
                      |<------------- returned --------------------|
 ```
+Over 300 lines: every way that a row can move touches the same few columns.
 """
 
 from __future__ import annotations

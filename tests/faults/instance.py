@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from math import inf
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING, Final
@@ -84,6 +85,13 @@ class Instance:
     def metrics(self) -> Metrics:
         """Scrape it; nothing is known while it does not answer."""
         return read_metrics(self.work.port)
+
+    def lag(self) -> float:
+        """Count the purchases it has still to fold; all, while it is not ready."""
+        scrape = self.metrics()
+        if scrape.total("pos_consumer_ready") != 1:
+            return inf
+        return scrape.total("pos_consumer_lag_records", stage="aggregate")
 
     def kill(self) -> None:
         """End it as a power cut would."""

@@ -37,12 +37,14 @@ from consumer.sandbox.demo.service_process import (
 from consumer.sandbox.demo.topics import Topics
 from consumer.sandbox.demo.work import configure, recount_topic
 from consumer.sandbox.kafka import EmbeddedKafka
+from consumer.sandbox.prometheus import Prometheus
 from consumer.sandbox.purchases.produce import Produced, produce
 from consumer.sandbox.target.server import TargetSandbox
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from consumer.sandbox.demo.work import Work
     from consumer.sandbox.purchases.spec import Spec
     from consumer.sandbox.recount import Recount
 
@@ -66,6 +68,7 @@ class Reckoning:
     budget: int
     violations: list[str]
     events_per_second: float
+    seen: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -74,8 +77,16 @@ class Reckoning:
         return within and all(row.agrees for row in self.rows)
 
 
-def run_demo(spec: Spec, *, keep: Path | None, console: Console | None = None) -> bool:
+def run_demo(
+    spec: Spec,
+    *,
+    keep: Path | None,
+    observe: bool = False,
+    console: Console | None = None,
+) -> bool:
     """Run the demo and print what happens; tell whether everything agrees.
+
+    With `observe`, a real Prometheus watches the service with the alerts.
 
     `keep` is a folder for the configuration, the state and the service's log, which
     else go when the demo ends.
@@ -86,13 +97,17 @@ def run_demo(spec: Spec, *, keep: Path | None, console: Console | None = None) -
         folder.mkdir(parents=True, exist_ok=True)
         console.print("Starting a real Apache Kafka and the Target sandbox.")
         kafka = stack.enter_context(EmbeddedKafka())
-        reckoning = asyncio.run(_run(spec, folder, kafka.bootstrap, console))
+        reckoning = asyncio.run(
+            _run(spec, folder, kafka.bootstrap, console, observe=observe)
+        )
         _print_reckoning(reckoning, console)
         _print_next(keep, console)
     return reckoning.agrees
 
 
-async def _run(spec: Spec, folder: Path, bootstrap: str, console: Console) -> Reckoning:
+async def _run(
+    spec: Spec, folder: Path, bootstrap: str, console: Console, *, observe: bool
+) -> Reckoning:
     with ExitStack() as stack:
         target = await _entered(stack, TargetSandbox())
         work = configure(
@@ -108,6 +123,7 @@ async def _run(spec: Spec, folder: Path, bootstrap: str, console: Console) -> Re
             highlight=False,
             soft_wrap=True,
         )
+        prometheus = _observed(stack, work, console) if observe else None
         progress = stack.enter_context(_progress(console))
         produced = await _produce(spec, bootstrap, progress)
         await asyncio.to_thread(run_command, work.config, "topics", "create")
@@ -118,6 +134,7 @@ async def _run(spec: Spec, folder: Path, bootstrap: str, console: Console) -> Re
         service = stack.enter_context(ServiceProcess(work))
         topics = stack.enter_context(Topics(bootstrap, APPLICATION))
         counters, rate = await _watch(service, topics, produced.events, progress)
+        seen = await asyncio.to_thread(_seen, prometheus) if prometheus else ""
         code = await asyncio.to_thread(service.drain, DRAIN_SECONDS)
         if code != 0:
             raise SandboxError(f"The service ended with {code}; see {work.log}.")
@@ -139,6 +156,34 @@ async def _run(spec: Spec, folder: Path, bootstrap: str, console: Console) -> Re
         target.account.options.calls_per_minute,
         [one.rule for one in journal.violations],
         rate,
+        seen,
+    )
+
+
+def _observed(stack: ExitStack, work: Work, console: Console) -> Prometheus:
+    """Start a Prometheus that scrapes the service as soon as it is there."""
+    console.print("Starting a real Prometheus; its first start downloads it.")
+    prometheus = stack.enter_context(
+        Prometheus(
+            work.folder / "prometheus", {"pos-consumer": [f"127.0.0.1:{work.port}"]}
+        )
+    )
+    console.print(
+        f"Prometheus answers at {prometheus.address}, the service's own page will be "
+        f"at http://127.0.0.1:{work.port}/.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return prometheus
+
+
+def _seen(prometheus: Prometheus) -> str:
+    """Say what Prometheus has seen."""
+    series = prometheus.query('count({job="pos-consumer"})')
+    count = int(float(series[0]["value"][1])) if series else 0
+    fired = ", ".join(prometheus.fired()) or "none"
+    return (
+        f"Prometheus has {count:,} series of the service; alerts that fired: {fired}."
     )
 
 
@@ -287,6 +332,8 @@ def _print_reckoning(reckoning: Reckoning, console: Console) -> None:
         "exactly once (start-up included).",
         highlight=False,
     )
+    if reckoning.seen:
+        console.print(reckoning.seen, highlight=False)
     console.print(
         "[bold green]Every purchase arrived, exactly once.[/]"
         if reckoning.agrees

@@ -105,6 +105,7 @@ def test_an_attribute_without_a_match_is_absent() -> None:
     assert found.profiles["anna"] == {
         "returns": "1",
         "revenue": "-1.50",
+        "favourite_category": "none",  # its sentinel: nothing is left of it
         "units": "-1",
         "latest_skus": "milk",
         "distinct_stores": "1",
