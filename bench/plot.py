@@ -69,6 +69,7 @@ def plot(rows: Sequence[Figures]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" '
         f'width="{WIDTH}" height="{top}" role="img" '
         f'aria-label="The reference job: cost and speed, side by side">\n'
+        "<title>The reference job: cost and speed, side by side</title>\n"
         f"<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</svg>\n"
     )
 
