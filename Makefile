@@ -12,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help demo test check bench bench-quick format lock setup \
+.PHONY: help demo test simulation check bench bench-quick format lock setup \
 	check-format check-lint check-types check-imports check-locks
 
 help: ## say what there is
@@ -23,6 +23,9 @@ demo: $(READY) ## the whole job on a real Kafka and the Target sandbox (ARGS=--h
 
 test: $(READY) ## all tests (ARGS="-k name" for some)
 	@$(BIN)/pytest $(ARGS)
+
+simulation: $(READY) ## an hour of overload and faults, on a simulated clock
+	@$(BIN)/pytest tests/simulation $(ARGS)
 
 check: check-format check-lint check-types check-imports check-locks ## what CI runs
 
