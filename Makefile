@@ -12,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help demo test simulation check bench bench-quick format lock setup \
+.PHONY: help demo test simulation faults faults-mutants check bench bench-quick format lock setup \
 	check-format check-lint check-types check-imports check-locks
 
 help: ## say what there is
@@ -26,6 +26,12 @@ test: $(READY) ## all tests (ARGS="-k name" for some)
 
 simulation: $(READY) ## an hour of overload and faults, on a simulated clock
 	@$(BIN)/pytest tests/simulation $(ARGS)
+
+faults: $(READY) ## the service under faults, against a recount (minutes)
+	@$(BIN)/pytest -m "faults and not mutants" tests/faults $(ARGS)
+
+faults-mutants: $(READY) ## the service broken on purpose: every run must notice
+	@$(BIN)/pytest -m mutants tests/faults $(ARGS)
 
 check: check-format check-lint check-types check-imports check-locks ## what CI runs
 
