@@ -19,7 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # exported, but not in its __all__
 
-from consumer.kafka.clients import admin_client, broker_error, client_options
+from consumer.kafka.clients import admin_client, client_options, passing
 from consumer.kafka.membership import without_group
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Changelog:
             try:
                 ends[where.topic, where.partition] = future.result().offset
             except KafkaException as error:
-                raise broker_error(error, "finding the end of a topic") from error
+                raise passing(error, "finding the end of a topic") from error
         return ends
 
     def partitions(self, topic: str) -> range:
@@ -87,7 +87,7 @@ class Changelog:
         try:
             found = self._consumer.list_topics(topic, timeout=ENDS_SECONDS)
         except KafkaException as error:
-            raise broker_error(error, f"describing topic {topic}") from error
+            raise passing(error, f"describing topic {topic}") from error
         return range(len(found.topics[topic].partitions))
 
     def add(self, positions: Mapping[Place, int]) -> None:
@@ -141,7 +141,7 @@ class Changelog:
                 # Only the end-of-partition event tells where trailing markers of
                 # transactions end; its offset is the next one to read.
                 if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
-                    raise broker_error(error, "restoring from our topics")
+                    raise passing(error, "restoring from our topics")
                 reached[place] = one.offset() or 0
                 continue
             keys, values = found.setdefault(place, ([], []))

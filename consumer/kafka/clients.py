@@ -104,6 +104,18 @@ def lacks_rights(error: KafkaError | KafkaException) -> bool:
     return kafka_error(error).code() in _REFUSED
 
 
+def passing(error: KafkaError | KafkaException, doing: str) -> PosConsumerError:
+    """Translate an error of a question that is asked again until it is answered.
+
+    While brokers restart they answer with codes of many kinds; only missing rights
+    last.
+    """
+    ours = broker_error(error, doing)
+    if isinstance(ours, BrokerRefused) and not lacks_rights(error):
+        return BrokerUnreachable(ours.what, "It is tried again.")
+    return ours
+
+
 def broker_error(error: KafkaError | KafkaException, doing: str) -> PosConsumerError:
     """Translate an error met while `doing` something ("committing a transaction").
 

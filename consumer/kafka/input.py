@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import structlog
 from confluent_kafka import (
     OFFSET_END,
     Consumer,
@@ -23,8 +24,14 @@ from confluent_kafka import (
 
 from consumer.errors import BrokerRefused
 from consumer.frames import Records
-from consumer.kafka.clients import broker_error, client_options, kafka_error
+from consumer.kafka.clients import (
+    broker_error,
+    client_options,
+    kafka_error,
+    passing,
+)
 from consumer.kafka.membership import Membership
+from consumer.kafka.starts import Starts
 from consumer.kafka.statistics import statistics_options
 
 if TYPE_CHECKING:
@@ -35,6 +42,8 @@ if TYPE_CHECKING:
 
     from consumer.config import Settings
     from consumer.kafka.statistics import ClientStatistics
+
+log = structlog.get_logger(__name__)
 
 # Measured: twice the wall rate of the defaults. The bytes bound the memory.
 THROUGHPUT: Final = {
@@ -92,6 +101,7 @@ class InputConsumer:
         self._membership = Membership(options)
         self._topic = settings.topics.purchases
         self._rebalance = Rebalance()
+        self._starts = Starts()
         self._paused: set[int] = set()
         self._consumer = Consumer(
             client_options(settings, "aggregate", self._membership.options)
@@ -133,10 +143,10 @@ class InputConsumer:
         try:
             found = self._consumer.committed(asked, timeout=COMMITTED_SECONDS)
         except KafkaException as error:
-            raise broker_error(error, "fetching committed offsets") from error
+            raise passing(error, "fetching committed offsets") from error
         for one in found:
             if one.error is not None:
-                raise broker_error(one.error, "fetching committed offsets")
+                raise passing(one.error, "fetching committed offsets")
         return {one.partition: one.offset for one in found if one.offset >= 0}
 
     def offset_for(self, start: str | datetime, partition: int) -> int:
@@ -158,13 +168,14 @@ class InputConsumer:
                 [where], timeout=COMMITTED_SECONDS
             )
         except KafkaException as error:
-            raise broker_error(error, "finding the start of a partition") from error
+            raise passing(error, "finding the start of a partition") from error
         return found.offset if found.offset >= 0 else high
 
     def start(self, offsets: Mapping[int, int]) -> None:
         """Let assigned partitions flow from the given offsets."""
         for partition, offset in offsets.items():
             self._seek(partition, offset)
+            self._starts.expect(partition, offset)
         self.resume(offsets)
 
     def pause(self, partitions: Iterable[int]) -> None:
@@ -188,7 +199,7 @@ class InputConsumer:
         try:
             found = self._consumer.list_topics(self._topic, timeout=COUNT_SECONDS)
         except KafkaException as error:
-            raise broker_error(error, "counting the partitions of purchases") from error
+            raise passing(error, "counting the partitions of purchases") from error
         return len(found.topics[self._topic].partitions)
 
     def ends(self) -> dict[int, int]:
@@ -215,8 +226,20 @@ class InputConsumer:
             found = [one for one in found if one.error() is None]
             if not found:
                 return Batch(None, out_of_range)
-            return Batch(to_records(found), out_of_range)
-        return Batch(to_records(found))
+            return Batch(self._from_the_start(to_records(found)), out_of_range)
+        return Batch(self._from_the_start(to_records(found)))
+
+    def _from_the_start(self, records: Records) -> Records | None:
+        """Keep what lies where its partition was told to begin."""
+        kept, back = self._starts.judge(records)
+        for partition, offset in back.items():
+            log.warning(
+                "a partition began beyond its start: sent back",
+                partition=partition,
+                start=offset,
+            )
+            self._seek(partition, offset)
+        return records if kept is None else records.take(np.flatnonzero(kept))
 
     def _met(
         self, message: Message, error: KafkaError, out_of_range: dict[int, str]
@@ -238,7 +261,7 @@ class InputConsumer:
             except KafkaException as error:
                 early = kafka_error(error).code() == KafkaError._STATE  # noqa: SLF001 - librdkafka's name
                 if not early or time.monotonic() > deadline:
-                    raise broker_error(error, "seeking in purchases") from error
+                    raise passing(error, "seeking in purchases") from error
                 time.sleep(0.02)
             else:
                 return
@@ -262,6 +285,7 @@ class InputConsumer:
     def _leave(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         leaving = {p.partition for p in partitions}
         self._paused -= leaving
+        self._starts.forget(leaving)
         # What came and went within one call is not ours.
         came = self._rebalance.assigned
         self._rebalance.assigned = [n for n in came if n not in leaving]

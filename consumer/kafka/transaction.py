@@ -8,6 +8,8 @@ whose `init_transactions` fences the old.
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -31,6 +33,7 @@ Headers: TypeAlias = "list[tuple[str, str | bytes | None]]"
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 INIT_SECONDS: Final = 30.0
 CALL_SECONDS: Final = 10.0
+GRACE_SECONDS: Final = 2.0
 QUEUE_FULL_SECONDS: Final = 1.0
 
 THROUGHPUT: Final = {
@@ -62,6 +65,7 @@ class TransactionalProducer:
         }
         self._reached: dict[tuple[str, int], int] = {}
         self._failure: KafkaError | None = None
+        self._left_behind = False
         self._producer = Producer(client_options(settings, "aggregate", options))
         try:
             self._producer.init_transactions(INIT_SECONDS)
@@ -150,9 +154,7 @@ class TransactionalProducer:
             for partition, offset in next_offsets.items()
         ]
         try:
-            self._producer.send_offsets_to_transaction(
-                offsets, group_metadata, CALL_SECONDS
-            )
+            self._send_offsets(offsets, group_metadata)
             failpoint("after-send-offsets")
             self._producer.commit_transaction(CALL_SECONDS)
         except KafkaException as error:
@@ -161,6 +163,37 @@ class TransactionalProducer:
         if self._failure is not None:
             raise _unclean(self._failure, "delivering a transaction")
         return dict(self._reached)
+
+    def _send_offsets(self, offsets: list[TopicPartition], group_metadata: Any) -> None:  # noqa: ANN401 - opaque
+        """Send offsets on a thread that can be left behind.
+
+        librdkafka's call does not keep its time limit and may never return, when a
+        connection breaks at the wrong moment
+        (https://github.com/confluentinc/librdkafka/issues/5456 and 5511). Left behind,
+        the client stays as it is, for it must not be closed within a call; the next
+        one with our id fences it.
+        """
+        sent: Future[None] = Future()
+
+        def send() -> None:
+            try:
+                self._producer.send_offsets_to_transaction(
+                    offsets, group_metadata, CALL_SECONDS
+                )
+            except BaseException as error:  # noqa: BLE001 - raised by the caller
+                sent.set_exception(error)
+            else:
+                sent.set_result(None)
+
+        threading.Thread(target=send, name="send-offsets", daemon=True).start()
+        finished, _ = wait([sent], CALL_SECONDS + GRACE_SECONDS)
+        if not finished:
+            self._left_behind = True
+            raise TransactionFailed(
+                "Sending offsets to the transaction did not return in time.",
+                "It is done again by another producer.",
+            )
+        sent.result()
 
     def abort(self) -> None:
         """Roll back. Raises `TransactionFailed` or `Fenced` where that is unclean."""
@@ -171,6 +204,8 @@ class TransactionalProducer:
 
     def close(self) -> None:
         """Close without waiting for anything that was not committed."""
+        if self._left_behind:
+            return
         self._producer.purge()
         # A fenced one says once more that it is; it is closed all the same.
         with suppress(KafkaException):
