@@ -12,8 +12,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help demo test simulation faults faults-mutants check bench bench-quick format lock setup \
-	check-format check-lint check-types check-imports check-locks
+.PHONY: help demo test test-observe dashboards simulation faults faults-mutants check \
+	bench bench-quick format lock setup check-format check-lint check-types check-imports \
+	check-locks
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
@@ -32,6 +33,12 @@ faults: $(READY) ## the service under faults, against a recount (minutes)
 
 faults-mutants: $(READY) ## the service broken on purpose: every run must notice
 	@$(BIN)/pytest -m mutants tests/faults $(ARGS)
+
+test-observe: $(READY) ## a real Prometheus against the service (Debian or Ubuntu)
+	@$(BIN)/pytest tests/observe $(ARGS)
+
+dashboards: $(READY) ## make Grafana's dashboards and the alerts anew
+	@$(BIN)/python -m dashboards
 
 check: check-format check-lint check-types check-imports check-locks ## what CI runs
 

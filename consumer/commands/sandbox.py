@@ -55,9 +55,10 @@ def kafka(
 
 @app.command()
 def target(
-    port: Annotated[
-        int, typer.Option(help="The port on 127.0.0.1.", min=0, max=65_535)
-    ] = 8080,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 is all of them.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port.", min=0, max=65_535)] = 8080,
     status_port: Annotated[
         int,
         typer.Option(
@@ -67,6 +68,13 @@ def target(
             max=65_535,
         ),
     ] = 0,
+    status_base: Annotated[
+        str | None,
+        typer.Option(
+            help="What batchStatus is told to be reached at, where that is not the "
+            "address listened on: http://target:8081.",
+        ),
+    ] = None,
     client: Annotated[str, typer.Option(help="The account's client code.")] = "acme",
     token: Annotated[
         str | None, typer.Option(help="Demand this profile token.")
@@ -91,8 +99,9 @@ def target(
         token=token,
         calls_per_minute=calls_per_minute,
         processing_time=processing_time,
+        status_base=status_base,
     )
-    run_target(options, port=port, status_port=status_port, say=typer.echo)
+    run_target(options, host=host, port=port, status_port=status_port, say=typer.echo)
 
 
 @app.command()

@@ -1,0 +1,40 @@
+"""What needs Debian's packages: left out unless asked for (`make test-observe`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from consumer.sandbox.debian import PROMETHEUS, unpacked
+from consumer.sandbox.kafka import prepare
+
+_HERE = Path(__file__).parent
+RUN_SECONDS = 300
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Mark what is in this folder; leave it out unless asked for."""
+    chosen = "observe" in config.option.markexpr or any(
+        "observe" in argument for argument in config.args
+    )
+    ours = [item for item in items if _HERE in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.observe)
+        item.add_marker(pytest.mark.timeout(RUN_SECONDS))
+    if ours and not chosen:
+        config.hook.pytest_deselected(items=ours)
+        items[:] = [item for item in items if item not in ours]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch what is needed, once per user, outside of any test's time limit.
+
+    Ends the run with one sentence where this machine cannot.
+    """
+    chosen = any(_HERE in item.path.parents for item in session.items)
+    if chosen and not session.config.option.collectonly:
+        unpacked(PROMETHEUS)
+        prepare()
