@@ -27,6 +27,8 @@ from consumer.events.registered import RegisteredSchemas, cache_folder
 from consumer.events.schemas import SchemaFolder
 from consumer.kafka.changelog import Changelog
 from consumer.kafka.clients import librdkafka_version, wait_for_broker
+from consumer.kafka.control import Control
+from consumer.kafka.control_follower import ControlFollower
 from consumer.kafka.input import InputConsumer
 from consumer.kafka.registry import Registry
 from consumer.kafka.topics import Cluster, TopicAdmin
@@ -65,6 +67,7 @@ STAGES: Final[tuple[Stage, ...]] = ("aggregate", "upload")
 # Longer than the longest single call that a loop makes to a broker.
 STALLED_AFTER_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 1.0
+CLOSING_SECONDS: Final = 2.0
 # Kept free below the topic's limit, for key, headers and the record's own frame.
 RECORD_OVERHEAD: Final = 2_048
 
@@ -125,6 +128,7 @@ class Service:
         self._stages = stages
         self._stop = asyncio.Event()
         self._forbidden: PartitionHalt | None = None
+        self._follower: ControlFollower
         self.metrics = metrics or Metrics()
         self.health = Health()
         self.board = StatusBoard()
@@ -176,7 +180,11 @@ class Service:
         if await self._unless_stopped(wait_for_broker(settings, self._clock)):
             return
         codec = ProfileCodec(ProfileSchema.of(plan))
-        cluster, generation = await self._agreed(plan, codec)
+        control = Control(settings)
+        stack.callback(control.close)
+        cluster, generation = await self._agreed(control, plan, codec)
+        following = _in_thread("control", self._follower.run)
+        stack.push_async_callback(self._unfollow, following)
         runners: list[asyncio.Future[None]] = []
         aggregate = upload = None
         if directory is not None:
@@ -208,10 +216,17 @@ class Service:
         self.state = State.RUNNING
         log.info("running", stages=self._stages, port=self.port)
         stopping = asyncio.ensure_future(self._stop.wait())
-        ends: list[asyncio.Future[Any]] = [*runners, stopping]
+        ends: list[asyncio.Future[Any]] = [*runners, following, stopping]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         await self._drain(aggregate, upload, runners)
+
+    async def _unfollow(self, following: asyncio.Future[None]) -> None:
+        """End the follower of the control topic; only a bug makes it raise."""
+        self._follower.stop()
+        await asyncio.wait([following], timeout=CLOSING_SECONDS)
+        if following.done():
+            following.result()
 
     async def _drain(
         self,
@@ -241,12 +256,14 @@ class Service:
                 "Nothing is lost: what was not committed is done again at the start.",
             )
 
-    async def _agreed(self, plan: Plan, codec: ProfileCodec) -> tuple[Cluster, int]:
+    async def _agreed(
+        self, control: Control, plan: Plan, codec: ProfileCodec
+    ) -> tuple[Cluster, int]:
         """Agree, trying again until `startup_timeout` where only time is needed."""
         deadline = self._clock.monotonic() + self._settings.startup_timeout
         while True:
             try:
-                return await asyncio.to_thread(self._agree, plan, codec)
+                return await asyncio.to_thread(self._agree, control, plan, codec)
             except PosConsumerError as error:
                 late = self._clock.monotonic() + RETRY_SECONDS >= deadline
                 if not error.retriable or late or self._stop.is_set():
@@ -254,7 +271,9 @@ class Service:
                 log.warning("starting: trying again", what=error.what)
                 await self._clock.sleep(RETRY_SECONDS)
 
-    def _agree(self, plan: Plan, codec: ProfileCodec) -> tuple[Cluster, int]:
+    def _agree(
+        self, control: Control, plan: Plan, codec: ProfileCodec
+    ) -> tuple[Cluster, int]:
         """Check the topics and settle on a generation; blocks."""
         settings = self._settings
         admin = TopicAdmin(settings)
@@ -266,13 +285,9 @@ class Service:
         topics = settings.topics
         names = [topics.purchases, topics.profiles, topics.state, topics.dead_letters]
         cluster = Cluster.of(admin.states(names))
-        generation, began_with = agree(
-            settings,
-            plan,
-            codec,
-            lambda: not self._stop.is_set(),
-            partitions=count,
-        )
+        view = control.read(lambda: not self._stop.is_set())
+        generation, began_with = agree(control, view, plan, codec, partitions=count)
+        self._follower = ControlFollower(settings, control, view, self._clock)
         self._forbidden = cleanup_problem(found, settings) or count_problem(
             settings, began_with, count
         )

@@ -20,25 +20,19 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Producer,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import BrokerUnreachable, PartitionHalt
-from consumer.kafka.clients import broker_error, client_options, option_refused
+from consumer.kafka.clients import broker_error, client_options
+from consumer.kafka.durable import DurableWriter
 from consumer.kafka.profiles_ranges import available
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from consumer.config import Settings
 
 FORMAT: Final = 1
-WRITE_SECONDS: Final = 30.0
 READ_SECONDS: Final = 60.0
 _BATCH: Final = 1_000
 
@@ -140,19 +134,6 @@ def decode(key: bytes | None, value: bytes, partition: int) -> Entry:
         ) from error
 
 
-@dataclass(slots=True)
-class _Delivery:
-    """What became of the records of one write."""
-
-    missing: int
-    errors: list[KafkaError] = field(default_factory=list)
-
-    def report(self, error: KafkaError | None, _record: object) -> None:
-        self.missing -= 1
-        if error is not None:
-            self.errors.append(error)
-
-
 class UploadsLedger:
     """Writes and reads entries; every method blocks, call them off the event loop.
 
@@ -163,27 +144,20 @@ class UploadsLedger:
         """Make the producer; ConfigurationError if an option is refused."""
         self._settings = settings
         self._topic = settings.topics.uploads
-        options = settings.kafka.for_producer() | {
-            "enable.idempotence": "true",
-            "acks": "all",
-            "linger.ms": "0",
-            "delivery.timeout.ms": str(int(WRITE_SECONDS * 1_000)),
-        }
-        try:
-            self._producer = Producer(client_options(settings, "uploads", options))
-        except KafkaException as error:
-            raise option_refused(error) from error
+        self._writer = DurableWriter(
+            settings, settings.topics.uploads, "uploads", "writing the uploads ledger"
+        )
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Write entries durably; when it returns, every replica has them.
 
         BrokerUnreachable or BrokerRefused if not: then they may or may not be there.
         """
-        self._put([(e.partition, e.batch, encode(e)) for e in entries])
+        self._writer.write([(e.partition, e.batch, encode(e)) for e in entries])
 
     def end(self, batch: str, partitions: Iterable[int]) -> None:
         """Write that a batch has come to its end in these partitions."""
-        self._put([(partition, batch, None) for partition in partitions])
+        self._writer.write([(partition, batch, None) for partition in partitions])
 
     def read_open(self, partitions: Collection[int]) -> OpenEntries:
         """Read these partitions to their ends and return what is open in them.
@@ -207,7 +181,7 @@ class UploadsLedger:
 
     def close(self) -> None:
         """Let go of the broker; everything written was durable before."""
-        self._producer.flush(1.0)
+        self._writer.close()
 
     def _read(self, consumer: Consumer, partitions: Collection[int]) -> OpenEntries:
         consumer.assign([TopicPartition(self._topic, p, 0) for p in partitions])
@@ -241,24 +215,3 @@ class UploadsLedger:
             except PartitionHalt as halt:
                 found.unreadable[partition] = halt
         return found
-
-    def _put(self, records: Sequence[tuple[int, str, bytes | None]]) -> None:
-        delivery = _Delivery(len(records))
-        try:
-            for partition, key, value in records:
-                self._producer.produce(
-                    self._topic,
-                    key=key.encode(),
-                    value=value,
-                    partition=partition,
-                    on_delivery=delivery.report,
-                )
-            self._producer.flush(WRITE_SECONDS)
-        except (KafkaException, BufferError) as error:
-            if isinstance(error, KafkaException):
-                raise broker_error(error, "writing the uploads ledger") from error
-            raise BrokerUnreachable("The uploads ledger's queue is full.") from error
-        if delivery.errors:
-            raise broker_error(delivery.errors[0], "writing the uploads ledger")
-        if delivery.missing:
-            raise BrokerUnreachable("The uploads ledger was not written in time.")

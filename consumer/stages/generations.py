@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from consumer.errors import ConfigurationError
-from consumer.kafka.control import Control, Generation
+from consumer.errors import ConfigurationError, PosConsumerError
+from consumer.kafka.control_records import Generation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from consumer.config import Settings
+    from consumer.kafka.control import Control
+    from consumer.kafka.control_records import ControlView
     from consumer.plan.compile import Plan
     from consumer.profiles.record import ProfileCodec
 
@@ -24,22 +25,23 @@ log = structlog.get_logger(__name__)
 
 
 def agree(
-    settings: Settings,
+    control: Control,
+    view: ControlView,
     plan: Plan,
     codec: ProfileCodec,
-    keep_waiting: Callable[[], bool],
     *,
     partitions: int,
 ) -> tuple[int, int]:
     """Find or announce our generation; teaches `codec` the schemas of the others.
 
-    Returns its number, and how many partitions the input had when the application
-    began; `partitions` is how many it has now.
+    `view` is what the topic holds. Returns the generation's number, and how many
+    partitions the input had when the application began; `partitions` is how many it
+    has now.
 
     Raises `ConfigurationError` when an attribute's definition has changed.
     """
-    control = Control(settings)
-    known = control.generations(keep_waiting)
+    _require_readable(view)
+    known = view.generations
     codec.learn({one.schema_id: one.schema for one in known})
     definitions = {a.name: a.definition for a in plan.attributes}
     began_with = next((g.partitions for g in known if g.partitions), partitions)
@@ -52,11 +54,21 @@ def agree(
         _refuse_changes(known, definitions)
     number = known[-1].number + 1 if known else 1
     schema = codec.current
-    control.announce(
+    control.put(
         Generation(number, schema.schema_id, schema.text, definitions, began_with)
     )
     log.info("configuration announced", generation=number)
     return number, began_with
+
+
+def _require_readable(view: ControlView) -> None:
+    """Refuse to start beside a generation that this release cannot read."""
+    for key, problem in view.unreadable.items():
+        if key.startswith("generation/"):
+            raise PosConsumerError(
+                f"The record {key} of the control topic cannot be read: {problem}.",
+                "Run a release that can read it.",
+            )
 
 
 def _refuse_changes(
