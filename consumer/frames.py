@@ -140,6 +140,19 @@ class DeadLetter:
     schema_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How a partition's records fared lately; see `events.dead_letter_limits`.
+
+    `in_a_row` dead letters were the last records; of the last `records`, those of the
+    window under way, `refused` were dead letters.
+    """
+
+    in_a_row: int = 0
+    records: int = 0
+    refused: int = 0
+
+
 @dataclass(slots=True)
 class Verdicts:
     """What became of each record of a batch; filled while the batch is worked on."""

@@ -21,6 +21,7 @@ import structlog
 
 from consumer import __version__
 from consumer.errors import PartitionHalt, PosConsumerError
+from consumer.events.dead_letter_limits import DeadLetterLimits
 from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
 from consumer.events.registered import RegisteredSchemas, cache_folder
@@ -327,6 +328,11 @@ class Service:
             generation=generation,
             largest_record=cluster.largest_records[settings.topics.profiles]
             - RECORD_OVERHEAD,
+            limits=DeadLetterLimits(
+                settings.dead_letters.max_in_a_row,
+                settings.dead_letters.max_ratio,
+                settings.dead_letters.ratio_over,
+            ),
         )
         health = self.health.component("aggregate", stalled_after=STALLED_AFTER_SECONDS)
         return AggregateStage(

@@ -206,6 +206,34 @@ class TopicSettings(Group):
     topic: TopicName | None = setting(None, about="The topic's name.", allowed=A_TOPIC)
 
 
+class DeadLettersSettings(TopicSettings):
+    """`[dead_letters]`: their topic, and when they are too many to go on."""
+
+    max_in_a_row: int = setting(
+        1_000,
+        about="How many records of a partition may become dead letters one behind the "
+        "other; the next one halts it. 0 is no limit.",
+        allowed="a whole number from 0 to 1,000,000,000",
+        ge=0,
+        le=1_000_000_000,
+    )
+    max_ratio: float = setting(
+        0.5,
+        about="The share of a partition's records, by windows, that may become dead "
+        "letters; one more halts it. 1 is no limit.",
+        allowed="a number from 0 to 1",
+        ge=0,
+        le=1,
+    )
+    ratio_over: int = setting(
+        10_000,
+        about="The records of such a window.",
+        allowed="a whole number from 100 to 1,000,000,000",
+        ge=100,
+        le=1_000_000_000,
+    )
+
+
 class HttpSettings(Group):
     """`[http]`: the internal endpoints /metrics, /livez, /readyz and /."""
 

@@ -9,6 +9,7 @@ from consumer.config.attributes import A_NAME, Attributes
 from consumer.config.group import Group, setting
 from consumer.config.groups import (
     AggregateSettings,
+    DeadLettersSettings,
     HttpSettings,
     LogSettings,
     PurchasesSettings,
@@ -96,7 +97,12 @@ class Settings(Group):
     state: TopicSettings = _own("state")
     uploads: TopicSettings = _own("uploads")
     control: TopicSettings = _own("control")
-    dead_letters: TopicSettings = _own("dead_letters")
+    dead_letters: DeadLettersSettings = setting(
+        DeadLettersSettings,
+        about="Records that are no events, and how many there may be.",
+        allowed="a table",
+        validate_default=True,
+    )
     rejected_rows: TopicSettings = _own("rejected_rows")
     target: TargetSettings = setting(
         about="The Adobe Target account.",

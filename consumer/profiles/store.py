@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import lmdb
 
 from consumer.errors import PartitionHalt, StateDirectoryError
+from consumer.frames import Tally
 from consumer.profiles.seen import Ids
 
 if TYPE_CHECKING:
@@ -47,13 +48,15 @@ class Position:
     """How far a partition's input has been folded.
 
     `topic_id` is the input topic's; `next_offset` the next record to read;
-    `stream_time` the greatest record timestamp so far, in milliseconds.
+    `stream_time` the greatest record timestamp so far, in milliseconds; `tally` how
+    many of the last records were dead letters.
     """
 
     topic_id: str
     next_offset: int
     stream_time: int
     generation: int
+    tally: Tally = field(default_factory=Tally)
 
     def to_json(self) -> bytes:
         """Write the value of the `position` record of the state topic."""
@@ -64,7 +67,7 @@ class Position:
         """Read what `to_json` wrote."""
         found: dict[str, Any] = json.loads(data)
         found.pop("format", None)
-        return cls(**found)
+        return cls(**found | {"tally": Tally(**found.get("tally", {}))})
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,10 +201,10 @@ class AggregateStage:
         prepared = self._prepare(records)
         self._laps.divide(prepared.seconds)
         failpoint("after-fold")
-        for number, halt in prepared.halts.items():
-            self._partitions.halt(number, halt)
         if len(prepared.records):
             self._commit(prepared)
+        for number, halt in prepared.halts.items():
+            self._partitions.halt(number, halt)
 
     def _limit_batches(self, records: Records) -> None:
         """Take fewer records at a time where they are large: memory is bounded."""

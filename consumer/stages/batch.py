@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consumer.errors import PartitionHalt
+from consumer.events.dead_letter_limits import tallied
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
 from consumer.profiles.fold import Fold, Slots, assign_slots, hash128
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from consumer.events.dead_letter_limits import Beyond, DeadLetterLimits
     from consumer.events.decode import Decoder
-    from consumer.frames import Events, Records
+    from consumer.frames import Events, Records, Tally
     from consumer.plan.compile import Plan
     from consumer.profiles.record import ProfileCodec
     from consumer.profiles.write_back import WriteBackStore
@@ -92,7 +94,7 @@ class Prepared:
 class BatchWork:
     """Decode, deduplicate, fold and encode, with the configuration's plan."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a configuration says
         self,
         plan: Plan,
         decoder: Decoder,
@@ -100,8 +102,12 @@ class BatchWork:
         *,
         generation: int,
         largest_record: int,
+        limits: DeadLetterLimits | None = None,
     ) -> None:
-        """Refuse profiles whose record would exceed `largest_record` bytes."""
+        """Refuse profiles whose record would exceed `largest_record` bytes.
+
+        A partition with more dead letters than `limits` allow halts.
+        """
         self._decoder = decoder
         self._codec = codec
         self._generation = generation
@@ -109,6 +115,7 @@ class BatchWork:
         (self._neutral,) = codec.encode(self._fold.neutral(codec.schema))
         self._keyed = [a for a in plan.attributes if a.aggregate in {"top", "distinct"}]
         self._largest = largest_record
+        self._limits = limits
 
     def prepare(
         self, records: Records, partitions: Mapping[int, OpenPartition]
@@ -140,7 +147,13 @@ class BatchWork:
                 outputs=outputs,
                 watch=watch,
             )
-        self._close(records, stream_times, partitions, outputs, folded)
+        tallies, halts, cut = self._tallied(records, verdicts, partitions)
+        if halts:
+            # What lies before is written all the same: it shows what went wrong.
+            rest = self.prepare(records.take(np.flatnonzero(~cut)), partitions)
+            rest.halts.update(halts)
+            return rest
+        self._close(records, stream_times, partitions, outputs, folded, tallies=tallies)
         oldest = None
         if folded is not None and len(folded.events):
             oldest = float(records.timestamps[folded.events.records].min()) / 1000
@@ -237,13 +250,38 @@ class BatchWork:
         large = sizes > self._largest
         return large[slots.of_event], "profile_too_large"
 
-    def _close(
+    def _tallied(
+        self,
+        records: Records,
+        verdicts: Verdicts,
+        partitions: Mapping[int, OpenPartition],
+    ) -> tuple[dict[int, Tally], dict[int, PartitionHalt], NDArray[np.bool_]]:
+        """Count dead letters; gives halts and the rows that they leave unread."""
+        tallies: dict[int, Tally] = {}
+        halts: dict[int, PartitionHalt] = {}
+        cut = np.zeros(len(records), bool)
+        if self._limits is None:
+            return tallies, halts, cut
+        refused = verdicts.outcomes == Outcome.DEAD_LETTERED
+        for number in np.unique(records.partitions).tolist():
+            rows = np.flatnonzero(records.partitions == number)
+            tally = partitions[number].position.tally
+            tallies[number], beyond = tallied(tally, refused[rows], self._limits)
+            if beyond is not None:
+                cut[rows[beyond.row :]] = True
+                row = int(rows[beyond.row])
+                halts[number] = _too_many(beyond, row, records, verdicts)
+        return tallies, halts, cut
+
+    def _close(  # noqa: PLR0913 - the working set of one batch
         self,
         records: Records,
         stream_times: NDArray[np.int64],
         partitions: Mapping[int, OpenPartition],
         outputs: dict[int, PartitionOutput],
         folded: Folded | None,
+        *,
+        tallies: Mapping[int, Tally],
     ) -> None:
         """Add to each partition's output its position and the ids seen."""
         for number, output in outputs.items():
@@ -254,6 +292,7 @@ class BatchWork:
                 next_offset=int(records.offsets[rows[-1]]) + 1,
                 stream_time=int(stream_times[rows[-1]]),
                 generation=self._generation,
+                tally=tallies.get(number, partition.position.tally),
             )
             seen: dict[tuple[int, int], Ids] = {}
             forgotten: list[tuple[int, int]] = []
@@ -308,6 +347,20 @@ SENTENCES = {
     "profile_too_large": "The visitor's profile would exceed the largest record that "
     "the topic of profiles takes.",
 }
+
+
+def _too_many(
+    beyond: Beyond, row: int, records: Records, verdicts: Verdicts
+) -> PartitionHalt:
+    (letter,) = [one for one in verdicts.dead_letters if one.row == row]
+    return PartitionHalt(
+        "too_many_dead_letters",
+        "Mend the cause (`pos-consumer dead-letters list` shows what was kept), or "
+        "raise the limits in [dead_letters] to let these records go; then restart.",
+        what=f"Partition {records.partitions[row]} had {beyond.what}, and the record "
+        f"at offset {records.offsets[row]} would be one more "
+        f"({letter.reason}): {letter.sentence}",
+    )
 
 
 def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:

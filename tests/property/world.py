@@ -34,6 +34,7 @@ from tests.property.memory_store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from consumer.events.dead_letter_limits import DeadLetterLimits
     from consumer.profiles.store import PartitionStore
 
 DAY = 86_400.0
@@ -63,6 +64,7 @@ class World:
         deduplicate: float = DAY,
         largest_record: int = 1_000_000,
         memory: int = 10_000,
+        limits: DeadLetterLimits | None = None,
     ) -> None:
         settings = Settings.model_validate(
             {
@@ -92,6 +94,7 @@ class World:
             self.codec,
             generation=0,
             largest_record=largest_record,
+            limits=limits,
         )
         self.deduplicate = deduplicate
         self.memory = memory

@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.errors import PartitionHalt
+from consumer.events.dead_letter_limits import DeadLetterLimits
 from consumer.frames import Outcome
-from consumer.profiles.store import Changes
+from consumer.profiles.store import Changes, Position
 from tests.property.budget import examples
 from tests.property.world import Record, World
 
@@ -488,3 +489,49 @@ def test_the_key_may_be_an_expression_over_the_event() -> None:
     assert outcomes(world.feed([good])) == ["folded"]
     prepared = world.feed([Record(b"ann", world.encode(event(2)))])
     assert prepared.halts[0].reason == "key_is_not_visitor"
+
+
+BROKEN = Record(b"ann", b"\0\0\0\0\x01")
+
+
+def limited() -> World:
+    """Make a world in which three dead letters in a row are the most."""
+    limits = DeadLetterLimits(in_a_row=3, ratio=1.0, window=100)
+    return World(ATTRIBUTES, {1: SCHEMA}, limits=limits)
+
+
+def test_too_many_dead_letters_halt_their_partition_alone() -> None:
+    """What lies before is written, also as evidence; other partitions go on."""
+    world = limited()
+    other = [world.record(event(9, "bob"), partition=1) for _ in range(2)]
+    good = world.record(event(1))
+    prepared = world.feed([good, *[BROKEN] * 5, *other])
+    assert list(prepared.halts) == [0]
+    assert prepared.halts[0].reason == "too_many_dead_letters"
+    assert "3 dead letters in a row" in str(prepared.halts[0])
+    assert "offset 4" in str(prepared.halts[0])
+    assert outcomes(prepared) == ["folded", *["dead_lettered"] * 3, *OTHERS]
+    assert world.partitions[0].position.next_offset == 4
+    assert world.partitions[1].position.next_offset == 2
+
+
+OTHERS = ["folded", "duplicate"]
+
+
+def test_a_restart_does_not_let_as_many_pass_again() -> None:
+    """The count is part of the position, and a sound record ends it."""
+    world = limited()
+    world.feed([BROKEN] * 3)
+    stored = world.partitions[0].position
+    assert Position.from_json(stored.to_json()) == stored
+    again = world.prepare([BROKEN])
+    assert list(again.halts) == [0]
+    assert len(again.records) == 0
+    world.feed([world.record(event(1))])
+    assert not world.feed([BROKEN] * 3).halts
+
+
+def test_a_position_without_a_count_is_read() -> None:
+    """What a release before the limits wrote is a position all the same."""
+    old = b'{"topic_id": "t", "next_offset": 7, "stream_time": 5, "generation": 1}'
+    assert Position.from_json(old) == Position("t", 7, 5, 1)
