@@ -155,10 +155,14 @@ class Tally:
 
 @dataclass(slots=True)
 class Verdicts:
-    """What became of each record of a batch; filled while the batch is worked on."""
+    """What became of each record of a batch; filled while the batch is worked on.
+
+    `held` are rows that cannot be judged now, with what they wait for.
+    """
 
     outcomes: NDArray[np.uint8]
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    held: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, count: int) -> Verdicts:

@@ -23,6 +23,7 @@ from consumer import __version__
 from consumer.errors import PartitionHalt, PosConsumerError
 from consumer.events.dead_letter_limits import DeadLetterLimits
 from consumer.events.decode import Decoder
+from consumer.events.grace import SchemaGrace
 from consumer.events.mapping import Mapper
 from consumer.events.registered import RegisteredSchemas, cache_folder
 from consumer.events.schemas import SchemaFolder
@@ -323,7 +324,7 @@ class Service:
         )
         work = BatchWork(
             plan,
-            Decoder(schemas, Mapper(plan)),
+            Decoder(schemas, Mapper(plan), self._grace()),
             codec,
             generation=generation,
             largest_record=cluster.largest_records[settings.topics.profiles]
@@ -346,6 +347,13 @@ class Service:
             board=self.board,
             health=health,
         )
+
+    def _grace(self) -> SchemaGrace | None:
+        """Let records wait for their schema where it may still be registered."""
+        purchases = self._settings.purchases
+        if purchases.schema_registry is None or not purchases.schema_grace:
+            return None
+        return SchemaGrace(purchases.schema_grace, self._clock.now)
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> bool:
         """Wait for a coroutine or for `stop`; tell whether it was the stop."""

@@ -91,7 +91,7 @@ def _print_records(console: Console, result: Preview) -> None:
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
     table = Table("partition", "offset", "time", "became", "why", title="Records")
     for one in result.records:
-        why = Text(f"{one.reason}: {one.sentence}" if one.reason else "")
+        why = Text(": ".join(filter(None, (one.reason, one.sentence))))
         place = (str(one.partition), str(one.offset))
         table.add_row(*place, iso(one.timestamp), one.outcome, why)
     console.print(table)

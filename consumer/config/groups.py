@@ -120,6 +120,13 @@ class PurchasesSettings(Group):
         "was fetched is kept in `state_dir`.",
         allowed="an http or https address, and no `schemas` beside it",
     )
+    schema_grace: Duration = setting(
+        300.0,
+        about="How long a record waits, from its timestamp on, for a schema that the "
+        "registry does not know yet; then it is a dead letter.",
+        allowed=A_DURATION + ", at most 1d",
+        le=86_400,
+    )
     fields: FieldsSettings = setting(
         FieldsSettings, about="Where your events keep things.", allowed="a table"
     )

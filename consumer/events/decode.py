@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from consumer.errors import PartitionHalt, SchemaError
+from consumer.errors import PartitionHalt, RegistryUnreachable, SchemaError
 from consumer.events.mapping import joined
 from consumer.frames import DeadLetter, Events, Outcome
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from consumer.events.codecs import Codec
+    from consumer.events.grace import SchemaGrace
     from consumer.events.mapping import Mapper
     from consumer.frames import Records, Verdicts
 
@@ -45,14 +46,24 @@ class Schemas(Protocol):
 class Decoder:
     """Decodes and maps batches by the writer schemas of one source."""
 
-    def __init__(self, schemas: Schemas, mapper: Mapper) -> None:
-        """Decode by `schemas`, map by `mapper`."""
+    def __init__(
+        self, schemas: Schemas, mapper: Mapper, grace: SchemaGrace | None = None
+    ) -> None:
+        """Decode by `schemas`, map by `mapper`.
+
+        Without `grace`, records of a schema that does not exist wait for none.
+        """
         self._schemas = schemas
         self._mapper = mapper
+        self._grace = grace
         self._unfit: dict[int, str] = {}
 
     def decode(self, records: Records, verdicts: Verdicts) -> Events | None:
-        """Decode a batch; None where no record is an event."""
+        """Decode a batch; None where no record is an event.
+
+        Where `verdicts.held` has rows, what is behind them in their partitions must be
+        left alone.
+        """
         ids = self._schema_ids(records, verdicts)
         parts = []
         for schema_id in np.unique(ids[ids != UNREADABLE]).tolist():
@@ -118,10 +129,14 @@ class Decoder:
             raise PartitionHalt(
                 "schema_unusable", error.remedy, what=error.what
             ) from error
-        if codec is None:
-            for row in rows.tolist():
-                verdicts.refuse(_unknown(row, schema_id))
+        except RegistryUnreachable as error:
+            verdicts.held |= dict.fromkeys(rows.tolist(), str(error))
             return None
+        if codec is None:
+            self._refuse_unknown(schema_id, rows, records, verdicts)
+            return None
+        if self._grace is not None:
+            self._grace.known(schema_id)
         if schema_id not in self._unfit:
             self._unfit[schema_id] = self._mapper.unfit(codec.schema)
         if why := self._unfit[schema_id]:
@@ -142,6 +157,20 @@ class Decoder:
                 DeadLetter(letter.row, letter.reason, letter.sentence, schema_id)
             )
         return mapped.events
+
+    def _refuse_unknown(
+        self,
+        schema_id: int,
+        rows: NDArray[np.int64],
+        records: Records,
+        verdicts: Verdicts,
+    ) -> None:
+        for row in rows.tolist():
+            place = int(records.partitions[row]), int(records.timestamps[row])
+            if self._grace is not None and self._grace.holds(schema_id, *place):
+                verdicts.held[row] = f"The registry does not know schema {schema_id}."
+            else:
+                verdicts.refuse(_unknown(row, schema_id))
 
 
 BAD_HEAD = b"\xff" * FRAME

@@ -26,7 +26,12 @@ log = structlog.get_logger(__name__)
 
 # An id that the registry does not know is asked for again after so long: a topic full
 # of broken records must not become a flood of questions.
-UNKNOWN_SECONDS: Final = 30.0
+UNKNOWN_SECONDS: Final = 2.0
+MOST_UNKNOWN: Final = 10_000  # ids kept in mind, the latest; broken records name any
+# Without an answer it is asked again after so long, then after twice as long, and so
+# on: a registry that only times out must not take all of a loop's time.
+DOWN_SECONDS: Final = 1.0
+LONGEST_DOWN_SECONDS: Final = 30.0
 LATEST: Final = "latest.json"
 
 
@@ -66,6 +71,8 @@ class RegisteredSchemas:
         self._monotonic = monotonic
         self._codecs: dict[int, Codec] = {}
         self._unknown: dict[int, float] = {}
+        self._down: RegistryUnreachable | None = None
+        self._down_until = self._down_seconds = 0.0
 
     def codec(self, schema_id: int) -> Codec | None:
         """Give the codec of a writer schema, None where the registry knows none.
@@ -80,12 +87,30 @@ class RegisteredSchemas:
             return None
         text = self._read(f"{schema_id}.avsc")
         if text is None:
-            text = self._registry.schema(schema_id)
+            text = self._ask(schema_id)
             if text is None:
-                self._unknown[schema_id] = self._monotonic()
                 return None
             self._write(f"{schema_id}.avsc", text)
         return self._keep(schema_id, text)
+
+    def _ask(self, schema_id: int) -> str | None:
+        """Ask the registry, unless it gave no answer a moment ago."""
+        if self._down is not None and self._monotonic() < self._down_until:
+            raise RegistryUnreachable(self._down.what, self._down.remedy)
+        try:
+            text = self._registry.schema(schema_id)
+        except RegistryUnreachable as error:
+            doubled = min(2 * self._down_seconds, LONGEST_DOWN_SECONDS)
+            self._down, self._down_seconds = error, max(DOWN_SECONDS, doubled)
+            self._down_until = self._monotonic() + self._down_seconds
+            raise
+        self._down, self._down_seconds = None, 0.0
+        self._unknown.pop(schema_id, None)
+        if text is None:
+            self._unknown[schema_id] = self._monotonic()
+            if len(self._unknown) > MOST_UNKNOWN:
+                del self._unknown[next(iter(self._unknown))]
+        return text
 
     def newest(self) -> tuple[int, Codec]:
         """Give the subject's latest schema; without the registry, the last one seen.

@@ -36,6 +36,7 @@ from consumer.profiles.store import Changes, Tails
 from consumer.stages.aggregate_report import AggregateReport
 from consumer.stages.batch import PartitionOutput
 from consumer.stages.client_report import ClientReport
+from consumer.stages.held import HeldPartitions
 from consumer.stages.topic_problems import count_problem
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class AggregateStage:
         self._report = AggregateReport(metrics, board, health, directory.path)
         self._producer_report = ClientReport(metrics, "producer")
         self._laps: Laps
+        self._held = HeldPartitions(source)
         self._stop = threading.Event()
         self._producer: TransactionalProducer | None = None
         self._unassigned: list[int] = []
@@ -134,6 +136,7 @@ class AggregateStage:
             if self._producer is None:
                 self._producer = self._new_producer()
             self._assign()
+            self._held.release(self._partitions.running, time.monotonic())
             self._watch_topic()
             restoring = bool(self._partitions.restoring)
             if restoring:
@@ -184,12 +187,13 @@ class AggregateStage:
         self._report.rebalanced(change)
         leaving = {*change.revoked, *change.lost}
         self._partitions.close(leaving)
+        self._held.forget(leaving)
         self._unassigned = [n for n in self._unassigned if n not in leaving]
         self._unassigned += change.assigned
 
     def _consumed(self, records: Records) -> None:
         """Work the records of running partitions; others come again after a seek."""
-        running = np.array(list(self._partitions.running), np.int32)
+        running = np.array(self._flowing(), np.int32)
         ours = np.isin(records.partitions, running)
         if not ours.all():
             records = records.take(np.flatnonzero(ours))
@@ -205,6 +209,12 @@ class AggregateStage:
             self._commit(prepared)
         for number, halt in prepared.halts.items():
             self._partitions.halt(number, halt)
+        self._held.hold(prepared.waits, time.monotonic())
+
+    def _flowing(self) -> list[int]:
+        """List the partitions whose records are taken now."""
+        held = self._held.why()
+        return [number for number in self._partitions.running if number not in held]
 
     def _limit_batches(self, records: Records) -> None:
         """Take fewer records at a time where they are large: memory is bounded."""
@@ -347,6 +357,7 @@ class AggregateStage:
             self._fenced_at = now
         held = [*self._partitions.running, *self._partitions.restoring]
         self._partitions.close(held)
+        self._held.forget(held)
         self._source.pause(held)
         self._unassigned += [n for n in held if n not in self._unassigned]
         self._stop.wait(RECOVERY_PAUSE_SECONDS)
@@ -358,7 +369,8 @@ class AggregateStage:
     def _show(self) -> None:
         """Tell health, metrics and the status page where the partitions are."""
         waiting = bool(self._unassigned)
-        self._report.show(self._partitions, self._source.ends(), waiting=waiting)
+        held = self._held.why()
+        self._report.show(self._partitions, self._source.ends(), held, waiting=waiting)
 
 
 @contextmanager

@@ -95,11 +95,20 @@ class AggregateReport:
         self._metrics.producer_recycles.labels(_cause(error)).inc()
 
     def show(
-        self, partitions: Partitions, ends: Mapping[int, int], *, waiting: bool
+        self,
+        partitions: Partitions,
+        ends: Mapping[int, int],
+        held: Mapping[int, str],
+        *,
+        waiting: bool,
     ) -> None:
-        """Tell where the partitions are; `waiting` while some have yet to be taken."""
+        """Tell where the partitions are; `waiting` while some have yet to be taken.
+
+        `held` are those that wait for something outside, and what for.
+        """
         self._health.degrade(
-            {f"partition {n}": halt.reason for n, halt in partitions.halted.items()}
+            {f"partition {n}": f"waits: {why}" for n, why in held.items()}
+            | {f"partition {n}": halt.reason for n, halt in partitions.halted.items()}
         )
         if partitions.restoring:
             self._health.wait(f"restoring {len(partitions.restoring)} partitions")
@@ -110,7 +119,8 @@ class AggregateReport:
             return
         self._shown_at = now
         for number, running in partitions.running.items():
-            self._show_running(running, ends.get(number, 0))
+            state = "waits: " + held[number] if number in held else "running"
+            self._show_running(running, ends.get(number, 0), state)
         for number, (done, left) in partitions.progress().items():
             self._metrics.restore_remaining_records.labels(str(number)).set(left)
             restored = done / max(1, done + left)
@@ -124,7 +134,7 @@ class AggregateReport:
             self._measured_at = now
             self._metrics.store_bytes.set(_disk_bytes(self._state_dir))
 
-    def _show_running(self, partition: OpenPartition, end: int) -> None:
+    def _show_running(self, partition: OpenPartition, end: int, state: str) -> None:
         number, position = partition.number, partition.position
         place = _STAGE, str(number)
         lag = max(0, end - position.next_offset)
@@ -137,7 +147,7 @@ class AggregateReport:
             PartitionStatus(
                 _STAGE,
                 number,
-                "running",
+                state,
                 position.next_offset,
                 lag,
                 age if known else None,

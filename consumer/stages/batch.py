@@ -80,7 +80,8 @@ class Prepared:
     """A batch, worked: what each record became and what to write.
 
     `records` may be fewer than entered: those of a halted partition are left out, as
-    if they had not been read.
+    if they had not been read. So are those from where a partition has to wait: `waits`
+    says for what.
     """
 
     records: Records
@@ -89,6 +90,7 @@ class Prepared:
     halts: dict[int, PartitionHalt]
     oldest_event_time: float | None
     seconds: dict[str, float]
+    waits: dict[int, str] = field(default_factory=dict)
 
 
 class BatchWork:
@@ -125,6 +127,11 @@ class BatchWork:
         verdicts = Verdicts.of(len(records))
         with watch.step("decode"):
             events = self._decoder.decode(records, verdicts)
+        if verdicts.held:
+            waits, waiting = _waiting(records, verdicts)
+            rest = self.prepare(records.take(np.flatnonzero(~waiting)), partitions)
+            rest.waits.update(waits)
+            return rest
         halts: dict[int, PartitionHalt] = {}
         if events is not None and (halts := _foreign_keys(records, events)):
             staying = ~np.isin(records.partitions, list(halts))
@@ -347,6 +354,21 @@ SENTENCES = {
     "profile_too_large": "The visitor's profile would exceed the largest record that "
     "the topic of profiles takes.",
 }
+
+
+def _waiting(
+    records: Records, verdicts: Verdicts
+) -> tuple[dict[int, str], NDArray[np.bool_]]:
+    """Give the partitions that wait, for what, and flag their rows from there on."""
+    waits: dict[int, str] = {}
+    rows = np.zeros(len(records), bool)
+    for row in sorted(verdicts.held):
+        number = int(records.partitions[row])
+        if number not in waits:
+            waits[number] = verdicts.held[row]
+            mine = records.partitions == number
+            rows |= mine & (records.offsets >= records.offsets[row])
+    return waits, rows
 
 
 def _too_many(

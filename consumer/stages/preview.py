@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from consumer.profiles.store import PartitionStore
 
 HALTED: Final = "halted"
+WAITING: Final = "waiting"
 EXAMPLES: Final = 3
 CACHE_BYTES: Final = 1_000_000
 
@@ -53,7 +54,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Became:
-    """What one record became; `halted` where its partition would stop before it."""
+    """What one record became.
+
+    `halted` where its partition would stop before it, `waiting` where it would wait.
+    """
 
     partition: int
     offset: int
@@ -189,7 +193,9 @@ def _became(records: Records, prepared: Prepared) -> list[Became]:
         strict=True,
     ):
         row = rows.get((partition, offset))
-        if row is None:
+        if row is None and partition in prepared.waits:
+            words = (WAITING, "", prepared.waits[partition])
+        elif row is None:
             halt: PartitionHalt = prepared.halts[partition]
             words = (HALTED, halt.reason, str(halt))
         elif (letter := letters.get(row)) is not None:

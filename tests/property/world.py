@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from consumer.events.dead_letter_limits import DeadLetterLimits
+    from consumer.events.grace import SchemaGrace
     from consumer.profiles.store import PartitionStore
 
 DAY = 86_400.0
@@ -65,6 +66,7 @@ class World:
         largest_record: int = 1_000_000,
         memory: int = 10_000,
         limits: DeadLetterLimits | None = None,
+        grace: SchemaGrace | None = None,
     ) -> None:
         settings = Settings.model_validate(
             {
@@ -85,12 +87,13 @@ class World:
             for schema_id in source.ids():
                 source.codec(schema_id)
             self.events_codec = source.newest()[1]
+        self.schemas = source
         self.plan = compile_plan(settings, self.events_codec.sample_frame())
         self.codec = ProfileCodec(ProfileSchema.of(self.plan))
         self.renderer = RowRenderer(self.plan.attributes, self.codec)
         self.work = BatchWork(
             self.plan,
-            Decoder(source, Mapper(self.plan)),
+            Decoder(source, Mapper(self.plan), grace),
             self.codec,
             generation=0,
             largest_record=largest_record,

@@ -9,6 +9,9 @@ import pytest
 
 from consumer.errors import RegistryUnreachable, SchemaError
 from consumer.events.registered import (
+    DOWN_SECONDS,
+    LONGEST_DOWN_SECONDS,
+    MOST_UNKNOWN,
     UNKNOWN_SECONDS,
     RegisteredSchemas,
     cache_folder,
@@ -31,6 +34,7 @@ class FakeRegistry:
         self.schemas = {1: schema("a"), 2: schema("a", "b")}
         self.newest: int | None = 2
         self.down = False
+        self.questions = 0
         self.asked: list[int] = []
 
     def schema(self, schema_id: int) -> str | None:
@@ -47,6 +51,7 @@ class FakeRegistry:
         return self.newest, self.schemas[self.newest]
 
     def _answer(self) -> None:
+        self.questions += 1
         if self.down:
             raise RegistryUnreachable("The registry is down.")
 
@@ -93,7 +98,40 @@ def test_an_outage_is_raised_and_not_remembered(source: Source) -> None:
     with pytest.raises(RegistryUnreachable):
         source.schemas.codec(1)
     source.registry.down = False
+    source.now += DOWN_SECONDS
     assert source.fields(1) == ["a"]
+
+
+def test_a_registry_that_does_not_answer_is_asked_ever_more_rarely(
+    source: Source,
+) -> None:
+    """A question may take seconds, so most of the time the last answer counts."""
+    source.registry.down = True
+    for _ in range(600):
+        with pytest.raises(RegistryUnreachable, match="down"):
+            source.schemas.codec(1)
+        source.now += 0.5
+    assert 10 < source.registry.questions < 25
+    source.registry.down = False
+    source.now += LONGEST_DOWN_SECONDS
+    assert source.fields(1) == ["a"]
+    source.registry.down = True
+    with pytest.raises(RegistryUnreachable):
+        source.schemas.codec(2)
+    source.registry.down = False
+    source.now += DOWN_SECONDS
+    assert source.fields(2) == ["a", "b"]
+
+
+def test_ids_of_broken_records_take_no_memory(source: Source) -> None:
+    """Any number of ids that do not exist leaves the latest of them in mind."""
+    for schema_id in range(100, MOST_UNKNOWN + 200):
+        assert source.fields(schema_id) is None
+    asked = len(source.registry.asked)
+    assert source.fields(MOST_UNKNOWN + 199) is None
+    assert len(source.registry.asked) == asked
+    assert source.fields(100) is None
+    assert len(source.registry.asked) == asked + 1
 
 
 def test_an_unknown_id_is_asked_for_again_after_a_while(source: Source) -> None:

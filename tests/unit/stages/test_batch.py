@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.errors import PartitionHalt
+from consumer.errors import PartitionHalt, RegistryUnreachable
 from consumer.events.dead_letter_limits import DeadLetterLimits
+from consumer.events.grace import SchemaGrace
 from consumer.frames import Outcome
 from consumer.profiles.store import Changes, Position
 from tests.property.budget import examples
 from tests.property.world import Record, World
+
+if TYPE_CHECKING:
+    from consumer.events.codecs import Codec
 
 SCHEMA: dict[str, Any] = {
     "type": "record",
@@ -535,3 +539,36 @@ def test_a_position_without_a_count_is_read() -> None:
     """What a release before the limits wrote is a position all the same."""
     old = b'{"topic_id": "t", "next_offset": 7, "stream_time": 5, "generation": 1}'
     assert Position.from_json(old) == Position("t", 7, 5, 1)
+
+
+def test_a_record_whose_schema_may_come_stops_its_partition_there() -> None:
+    """What lies before is written, what lies behind stays; the others flow."""
+    world = World(ATTRIBUTES, {1: SCHEMA}, grace=SchemaGrace(300.0, lambda: 2.0))
+    other = world.record(event(9, "bob"), partition=1)
+    unknown = Record(b"ann", b"\0\0\0\0\x63abc")
+    good = [world.record(event(number)) for number in range(3)]
+    prepared = world.feed([good[0], unknown, other, *good[1:]])
+    assert prepared.waits == {0: "The registry does not know schema 99."}
+    assert outcomes(prepared) == ["folded", "folded"]
+    assert world.partitions[0].position.next_offset == 1
+    assert world.partitions[1].position.next_offset == 1
+
+
+def test_a_registry_that_is_away_stops_only_who_needs_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records of known schemas are folded; the others wait and are no dead letters."""
+    known = world.schemas.codec(1)
+
+    def codec(schema_id: int) -> Codec | None:
+        if schema_id == 1:
+            return known
+        raise RegistryUnreachable("The registry is away.", "Wait.")
+
+    monkeypatch.setattr(world.schemas, "codec", codec)
+    good = world.record(event(1))
+    late = Record(b"bob", world.encode(event(2, "bob"), 2), partition=1)
+    prepared = world.feed([good, late])
+    assert prepared.waits == {1: "The registry is away. Wait."}
+    assert outcomes(prepared) == ["folded"]
+    assert 1 not in prepared.outputs
