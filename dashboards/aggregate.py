@@ -199,7 +199,8 @@ AGGREGATE: Final = Page(
                     "Stuck: an open transaction in our topics, see Kafka and process.",
                     (
                         Query(
-                            f"sum({series('restore_remaining_records')}) or vector(0)",
+                            "sum(max by (partition) "
+                            f"({series('restore_remaining_records')})) or vector(0)",
                             "left",
                         ),
                         Query(rate("restored_records"), "read a second"),

@@ -16,10 +16,13 @@ from grafana_foundation_sdk.builders import (
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as common_model
 from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from dashboards.panels import select, series
+from dashboards.panels import alerts, select, series
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dashboards.panels import Page, Panel
 
 UIDS: Final = {
@@ -106,6 +109,7 @@ def _annotations() -> list[Any]:
             ),
             "{{version}}",
         ),
+        ("Alerts", "red", alerts("firing"), "{{alertname}} {{stage}} {{partition}}"),
         ("Restarts", "orange", f"time() - {started} < 60", "{{instance}}"),
         (
             "Rebalances",
@@ -141,20 +145,12 @@ def _panel(panel: Panel) -> Any:  # noqa: ANN401 - three kinds of builders
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         asked = prometheus.Dataquery().ref_id(ref).expr(query.expr)
         asked.datasource(_SOURCE).legend_format(query.legend or "__auto")
-        made.with_target(asked.range() if panel.kind != "table" else asked.instant())
+        if panel.kind == "table":
+            asked.instant().format(PromQueryFormat.TABLE)
+        made.with_target(asked if panel.kind == "table" else asked.range())
     if panel.steps is not None:
         made.thresholds(_thresholds(*panel.steps))
-    if panel.names:
-        made.mappings(
-            [
-                model.ValueMap(
-                    options={
-                        value: model.ValueMappingResult(text=text)
-                        for value, text in panel.names.items()
-                    }
-                )
-            ]
-        )
+    made.mappings(list(_mappings(panel)))
     if panel.link:
         made.data_links(
             [
@@ -176,7 +172,7 @@ def _kinds(panel: Panel) -> Any:  # noqa: ANN401 - three kinds of builders
             .color_mode(common_model.BigValueColorMode.BACKGROUND)
         )
     if panel.kind == "table":
-        return table.Panel()
+        return table.Panel().with_transformation(_columns(panel))
     graph = (
         timeseries.Panel()
         .line_width(1)
@@ -205,6 +201,36 @@ def _kinds(panel: Panel) -> Any:  # noqa: ANN401 - three kinds of builders
             )
         )
     return graph
+
+
+def _mappings(panel: Panel) -> Iterator[model.ValueMap | model.SpecialValueMap]:
+    """Give words for values; a quantile of nothing is no number."""
+    if panel.names:
+        yield model.ValueMap(
+            options={
+                value: model.ValueMappingResult(text=text)
+                for value, text in panel.names.items()
+            }
+        )
+    if panel.kind == "stat":
+        yield model.SpecialValueMap(
+            options=model.DashboardSpecialValueMapOptions(
+                match=model.SpecialValueMatch.NULL_AND_NAN,
+                result=model.ValueMappingResult(text="no data"),
+            )
+        )
+
+
+def _columns(panel: Panel) -> model.DataTransformerConfig:
+    """Show the named columns of a table, in their order, and no other."""
+    return model.DataTransformerConfig(
+        id_val="organize",
+        options={
+            "includeByName": dict.fromkeys(panel.columns, True),
+            "indexByName": {name: place for place, name in enumerate(panel.columns)},
+            "renameByName": dict(panel.columns),
+        },
+    )
 
 
 def _thresholds(warn: float, bad: float) -> Any:  # noqa: ANN401 - the SDK's builder

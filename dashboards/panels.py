@@ -28,7 +28,8 @@ class Panel:
     """One panel; `description` says what is good and what to do where it is not.
 
     `steps` are the values from which it is `warn` and `bad`, rising, or falling where
-    `warn` is the greater one. `link` is the dashboard that goes deeper.
+    `warn` is the greater one. `link` is the dashboard that goes deeper. `names` are
+    words for values; `columns` are headings for the labels of a table, in order.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Panel:
     most: float | None = None
     decimals: int | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,11 @@ def select(full_name: str, /, **labels: str) -> str:
             operator, wanted = "!=", value[1:]
         matchers.append(f'{label}{operator}"{wanted}"')
     return f"{full_name}{{{','.join(matchers)}}}"
+
+
+def alerts(state: str) -> str:
+    """Return our alerts in that state; one may be about no instance in particular."""
+    return f'ALERTS{{alertname=~"PosConsumer.*",alertstate="{state}",job=~"$job"}}'
 
 
 def rate(name: str, by: str = "", /, **labels: str) -> str:

@@ -59,6 +59,7 @@ PROCESS: Final = Page(
                     "By client and replica; 0 is a broker or network outage.",
                     (Query(series("kafka_brokers_up"), "{{instance}} {{client}}"),),
                     "short",
+                    width=6,
                     steps=(2, 1),
                 ),
                 Panel(
@@ -75,13 +76,25 @@ PROCESS: Final = Page(
                         ),
                     ),
                     "short",
+                    width=6,
                 ),
                 Panel(
                     "Behind open transactions",
-                    "Records that exist and may not be read. For long: a hanging "
-                    "transaction; see the runbook, PosConsumerTransactionHanging.",
+                    "Records that exist and may not be read yet. Some are normal where "
+                    "producers use transactions, our own do.",
                     (Query(owned("unstable_records", ""), "{{stage}} {{partition}}"),),
                     "short",
+                    width=6,
+                ),
+                Panel(
+                    "Age of open transactions",
+                    "For how long the same one has kept records from being read. "
+                    "Minutes: it hangs; see the runbook, "
+                    "PosConsumerTransactionHanging.",
+                    (Query(owned("unstable_seconds", ""), "{{stage}} {{partition}}"),),
+                    "s",
+                    width=6,
+                    steps=(t.UNSTABLE_SECONDS / 2, t.UNSTABLE_SECONDS),
                 ),
             ),
         ),
@@ -161,16 +174,27 @@ PROCESS: Final = Page(
                 ),
                 Panel(
                     "Versions",
-                    "What runs where, and since when.",
+                    "What runs where, and since when. Several versions for longer than "
+                    "a deploy: a replica was left behind.",
                     (
                         Query(
-                            "count by (version, python, librdkafka) "
+                            "1000 * max by (instance) "
+                            f"({select('process_start_time_seconds')})\n"
+                            "* on (instance) group_right\n"
+                            "max by (instance, version, python, librdkafka) "
                             f"({series('build')})",
                         ),
                     ),
-                    "none",
+                    "dateTimeFromNow",
                     "table",
                     16,
+                    columns={
+                        "instance": "instance",
+                        "version": "version",
+                        "Value": "started",
+                        "python": "Python",
+                        "librdkafka": "librdkafka",
+                    },
                 ),
             ),
         ),

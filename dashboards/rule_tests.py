@@ -91,17 +91,19 @@ CASES: Final = (
     Case(
         "PosConsumerStalled",
         {
-            _p("lag_records", stage="upload", partition="0"): "5x60",
-            _p("consumed_records_total", stage="upload"): "700x60",
+            _p("lag_records", stage="aggregate", partition="0"): "5x60",
+            _p("consumed_records_total", stage="aggregate"): "700x60",
         },
         {
+            # Rows wait for their file, nothing new comes; the other stage has no lag.
             _p("lag_records", stage="upload", partition="0"): "5x60",
-            _p("consumed_records_total", stage="upload"): "700+1x60",
+            _p("lag_seconds", stage="upload", partition="0"): "0+20x60",
+            _p("consumed_records_total", stage="upload"): "700x60",
             _p("lag_records", stage="aggregate", partition="0"): "0x60",
             _p("consumed_records_total", stage="aggregate"): "9x60",
         },
-        labels={"stage": "upload"},
-        shown={"stage": "upload"},
+        labels={"stage": "aggregate"},
+        shown={"stage": "aggregate"},
     ),
     Case(
         "PosConsumerUploadStuck",
@@ -198,12 +200,27 @@ CASES: Final = (
     Case(
         "PosConsumerTransactionHanging",
         {
-            _p("unstable_records", **_PLACE): "12x60",
-            _p("consumed_records_total", stage="aggregate"): "7x60",
+            _p("unstable_seconds", **_PLACE): "0+60x60",
+            # Another partition flows.
+            _p("unstable_seconds", stage="aggregate", partition="4"): "0 15 0 15 0x56",
         },
         {
-            _p("unstable_records", **_PLACE): "12 0 12 12 12 0 12 12 12 0x50",
-            _p("consumed_records_total", stage="aggregate"): "7x60",
+            _p("unstable_seconds", **_PLACE): "0 30 60 90 0+60x9 0x46",
+            # Paused, it goes on to show what it last knew.
+            _p("unstable_seconds", stage="aggregate", partition="4"): "0+60x60",
+            _p(
+                "partition_halted",
+                stage="aggregate",
+                partition="4",
+                reason="overflow",
+            ): "1x60",
+            _p("unstable_seconds", stage="upload", partition="5"): "0+60x60",
+            _p(
+                "step_seconds_total",
+                stage="upload",
+                loop="intake",
+                step="backpressure",
+            ): "0+60x60",
         },
         labels=_PLACE,
         shown=_PLACE,

@@ -102,7 +102,10 @@ ALERTS: Final = (
     ),
     Alert(
         "PosConsumerStalled",
-        f"sum by (job, stage) ({_OWNED} ({_m('lag_records')})) > 0\n"
+        f"(sum by (job, stage) ({_OWNED} ({_m('lag_records', stage='aggregate')})) > 0"
+        # For the upload, some records always wait for their file.
+        f"\nor max by (job, stage) ({_m('lag_seconds', stage='upload')}) "
+        f"> {t.UPLOAD_LAG_SECONDS_WARN:.0f})\n"
         f"and on (job, stage)\n"
         f"sum by (job, stage) (rate({_m('consumed_records')}[5m])) == 0",
         "5m",
@@ -198,11 +201,11 @@ ALERTS: Final = (
     ),
     Alert(
         "PosConsumerTransactionHanging",
-        "min_over_time(("
-        f"{_OWNED} ({_m('unstable_records')}))[{t.UNSTABLE_MINUTES}m:1m]) > 0\n"
-        "and on (job, stage)\n"
-        f"sum by (job, stage) (rate({_m('consumed_records')}"
-        f"[{t.UNSTABLE_MINUTES}m])) == 0",
+        f"{_OWNED} ({_m('unstable_seconds')}) > {t.UNSTABLE_SECONDS}\n"
+        # A partition that is paused learns nothing of its end.
+        f"unless {_OWNED} ({_m('partition_halted')}) == 1\n"
+        "unless on (job, stage) sum by (job, stage) "
+        f"(rate({_m('step_seconds', step='backpressure')}[5m])) > 0.5",
         "2m",
         "page",
         "An open transaction hides records of partition {{ $labels.partition }} from "

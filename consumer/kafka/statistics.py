@@ -18,11 +18,22 @@ _MICROSECONDS: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
+class Hidden:
+    """Records of a partition that nobody may read yet.
+
+    The transaction that begins at `stable`, the last stable offset, is open.
+    """
+
+    records: int
+    stable: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClientStatistics:
     """One client's figures: totals since it was made, and gauges of this moment.
 
-    `unstable` are the records of each partition behind an open transaction, where the
-    client has fetched from it.
+    `hidden` has each assigned partition that the client has fetched from; while one is
+    paused, its figures stand still.
     """
 
     received_bytes: int
@@ -34,7 +45,7 @@ class ClientStatistics:
     round_trip_seconds: float
     queue_messages: int
     queue_bytes: int
-    unstable: Mapping[int, int]
+    hidden: Mapping[int, Hidden]
 
 
 def statistics_options(
@@ -76,10 +87,14 @@ def parse(text: str) -> ClientStatistics:
         * _MICROSECONDS,
         queue_messages=document.get("msg_cnt", 0) + _sum(places, "fetchq_cnt"),
         queue_bytes=document.get("msg_size", 0) + _sum(places, "fetchq_size"),
-        unstable={
-            place["partition"]: max(0, place["hi_offset"] - place["ls_offset"])
+        hidden={
+            place["partition"]: Hidden(
+                max(0, place["hi_offset"] - place["ls_offset"]), place["ls_offset"]
+            )
             for place in places
-            if place.get("hi_offset", -1) >= 0 and place.get("ls_offset", -1) >= 0
+            if place.get("desired", True)  # else it was ours once
+            and place.get("hi_offset", -1) >= 0
+            and place.get("ls_offset", -1) >= 0
         },
     )
 

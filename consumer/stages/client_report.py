@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from consumer.kafka.statistics import ClientStatistics
+    from collections.abc import Callable, Mapping
+
+    from consumer.kafka.statistics import ClientStatistics, Hidden
     from consumer.telemetry.labels import Stage
     from consumer.telemetry.metrics import Metrics
 
@@ -20,13 +23,19 @@ class ClientReport:
     """
 
     def __init__(
-        self, metrics: Metrics, client: Client, stage: Stage | None = None
+        self,
+        metrics: Metrics,
+        client: Client,
+        stage: Stage | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Know of no totals yet."""
         self._metrics = metrics
         self._client = client
         self._stage = stage
+        self._monotonic = monotonic
         self._totals: dict[str, int] = {}
+        self._open: dict[int, tuple[int, float]] = {}
 
     def __call__(self, found: ClientStatistics) -> None:
         """Record them."""
@@ -48,6 +57,21 @@ class ClientReport:
         metrics.kafka_queue_messages.labels(client).set(found.queue_messages)
         metrics.kafka_queue_bytes.labels(client).set(found.queue_bytes)
         if self._stage is not None:
-            for partition, records in found.unstable.items():
-                place = self._stage, str(partition)
-                metrics.unstable_records.labels(*place).set(records)
+            self._show_hidden(self._stage, found.hidden)
+
+    def _show_hidden(self, stage: Stage, hidden: Mapping[int, Hidden]) -> None:
+        """Show what open transactions hide, and since when it is the same one.
+
+        While a partition moves on, there may always be some open transaction.
+        """
+        now, before = self._monotonic(), self._open
+        self._open = {}
+        for partition, one in hidden.items():
+            since = now
+            if one.records:
+                stable, began = before.get(partition, (one.stable, now))
+                since = began if stable == one.stable else now
+                self._open[partition] = one.stable, since
+            place = stage, str(partition)
+            self._metrics.unstable_records.labels(*place).set(one.records)
+            self._metrics.unstable_seconds.labels(*place).set(now - since)

@@ -190,6 +190,13 @@ KAFKA: Final = (
         "max",
     ),
     Declared(
+        "unstable_seconds",
+        "gauge",
+        "For how long the same open transaction has kept records from being read.",
+        _PLACE,
+        "max",
+    ),
+    Declared(
         "restored_records",
         "counter",
         "Records read to bring the local store up to date.",
@@ -354,7 +361,7 @@ PROCESS: Final = (
         "by replica",
     ),
     Declared("ready", "gauge", "1 while this replica is ready.", {}, "by replica"),
-    Declared("degraded", "gauge", "1 while something is halted.", {}, "max"),
+    Declared("degraded", "gauge", "1 while something is halted.", {}, "by replica"),
     Declared(
         "log_lines",
         "counter",

@@ -72,6 +72,7 @@ class Metrics:
         self.lag_records = self._gauge("lag_records")
         self.lag_seconds = self._gauge("lag_seconds")
         self.unstable_records = self._gauge("unstable_records")
+        self.unstable_seconds = self._gauge("unstable_seconds")
         self.restored_records = self._counter("restored_records")
         self.restore_seconds = self._counter("restore_seconds")
         self.restore_remaining_records = self._gauge("restore_remaining_records")
@@ -185,6 +186,7 @@ class Metrics:
             self.lag_records,
             self.lag_seconds,
             self.unstable_records,
+            self.unstable_seconds,
         ):
             gauge.remove_by_labels(place)
         if stage == "aggregate":

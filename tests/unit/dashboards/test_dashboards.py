@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from consumer.telemetry.catalogue import CATALOGUE
 from dashboards import thresholds
@@ -23,6 +24,13 @@ from dashboards.rules import ALERTS, Alert
 ROOT = Path(__file__).parents[3]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")
 METRIC = re.compile(r"\bpos_consumer_\w+")
+EXCLUDED = {
+    entry["panel"]
+    for entry in yaml.safe_load((ROOT / "dashboards" / ".lint").read_text("utf-8"))[
+        "exclusions"
+    ]["target-instance-rule"]["entries"]
+}
+"""Panels that the linter is told not to ask for an instance."""
 KNOWN = {
     f"{one.full_name}{part}"
     for one in CATALOGUE.values()
@@ -86,13 +94,14 @@ def test_a_panel_asks_for_what_exists_and_says_what_to_do(panel: Panel) -> None:
 def test_a_panel_selects_by_the_variables(panel: Panel) -> None:
     """Every selector names job and instance, every range is Grafana's own."""
     for query in panel.queries:
-        selectors = re.findall(r"\b[a-z_]+\{([^}]*)\}", query.expr)
+        selectors = re.findall(r"\b[A-Za-z_]+\{([^}]*)\}", query.expr)
         bare = re.findall(r"\b(?:pos_consumer|process)_\w+(?![\w{])", query.expr)
         assert selectors
         assert bare == []
         for selector in selectors:
             assert 'job=~"$job"' in selector
-            assert 'instance=~"$instance"' in selector
+            chosen = 'instance=~"$instance"' in selector
+            assert chosen is (panel.title not in EXCLUDED)
         assert set(re.findall(r"\[([^\]]+)\]", query.expr)) <= {"$__rate_interval"}
 
 
@@ -130,9 +139,53 @@ def test_a_dashboard_keeps_the_linters_rules(page: dict[str, Any]) -> None:
             assert target["expr"]
     assert [one["name"] for one in page["annotations"]["list"]] == [
         "Deploys",
+        "Alerts",
         "Restarts",
         "Rebalances",
     ]
+
+
+QUERIES = [
+    pytest.param(query.expr, query.legend, id=f"{page.uid[13:]}: {panel.title}: {n}")
+    for page in PAGES
+    for row in page.rows
+    for panel in row.panels
+    for n, query in enumerate(panel.queries)
+    if METRIC.search(query.expr)
+] + [pytest.param(alert.expr, "an alert", id=alert.name) for alert in ALERTS]
+
+
+@pytest.mark.parametrize(("expr", "legend"), QUERIES)
+def test_replicas_are_combined_as_the_catalogue_says(expr: str, legend: str) -> None:
+    """What each counts is added up, what owners report is not counted twice.
+
+    A figure of one process keeps its instance, or is counted.
+    """
+    for found in METRIC.finditer(expr):
+        name = re.sub(r"_(?:bucket|sum|count)$", "", found[0])
+        one = next(o for o in CATALOGUE.values() if o.full_name in {found[0], name})
+        around = enclosing(expr, found.start())
+        if one.across == "sum":
+            assert around & {"sum", "avg"} or "{{instance}}" in legend
+        elif one.across == "max":
+            assert around & {"max", "min", "absent"}
+        else:
+            counted = around & {"count", "sum"} or "by (instance" in expr
+            labelled = "{{instance}}" in legend or legend == "an alert"
+            assert counted or labelled
+
+
+def enclosing(expr: str, position: int) -> set[str]:
+    """Return the functions and aggregations around a place in an expression."""
+    names: list[str] = []
+    for found in re.finditer(
+        r"(\w*)(?: (?:by|without) \([^()]*\))? ?\(|\)", expr[:position]
+    ):
+        if found[0] == ")":
+            names.pop()
+        else:
+            names.append(found[1])
+    return set(names)
 
 
 @pytest.mark.parametrize("page", DRAWN.values(), ids=DRAWN)

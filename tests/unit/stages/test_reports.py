@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.clock import ManualClock
-from consumer.kafka.statistics import ClientStatistics
+from consumer.kafka.statistics import ClientStatistics, Hidden
 from consumer.stages.client_report import ClientReport
 from consumer.stages.upload_report import Times, UploadReport
 from consumer.target.expiry import token_expiry
@@ -133,9 +133,9 @@ def test_versions_that_go_back_are_found(rows: list[tuple[str, int, bytes]]) -> 
     assert site.value("version_regressions_total", kind="repeated") == repeated
 
 
-def statistics(received: int, unstable: dict[int, int]) -> ClientStatistics:
+def statistics(received: int, hidden: dict[int, Hidden]) -> ClientStatistics:
     """Make statistics of which two figures matter."""
-    return ClientStatistics(received, 0, 0, 0, 0, 1, 0.5, 0, 0, unstable)
+    return ClientStatistics(received, 0, 0, 0, 0, 1, 0.5, 0, 0, hidden)
 
 
 def test_a_client_made_anew_counts_on() -> None:
@@ -143,7 +143,7 @@ def test_a_client_made_anew_counts_on() -> None:
     site = Site()
     report = ClientReport(site.metrics, "producer")
     for total in (100, 250, 30, 40):
-        report(statistics(total, {0: 9}))
+        report(statistics(total, {0: Hidden(9, 1)}))
     assert site.value("kafka_received_bytes_total", client="producer") == 290
     assert site.value("kafka_round_trip_seconds", client="producer") == 0.5
     samples = [s for f in site.metrics.unstable_records.collect() for s in f.samples]
@@ -153,8 +153,20 @@ def test_a_client_made_anew_counts_on() -> None:
 def test_records_behind_an_open_transaction_show_at_their_stage() -> None:
     """A hanging transaction can be told from a slow reader."""
     site = Site()
-    ClientReport(site.metrics, "profiles", "upload")(statistics(0, {4: 17}))
-    assert site.value("unstable_records", stage="upload", partition="4") == 17
+    report = ClientReport(site.metrics, "profiles", "upload", site.clock.monotonic)
+    place = {"stage": "upload", "partition": "4"}
+    shown = []
+    # Two transactions one after the other, the second for long; then all is readable.
+    for hidden in ((17, 100), (3, 117), (9, 117), (12, 117), (0, 129), (2, 129)):
+        report(statistics(0, {4: Hidden(*hidden)}))
+        shown.append(
+            (
+                site.value("unstable_records", **place),
+                site.value("unstable_seconds", **place),
+            )
+        )
+        site.clock.advance(15)
+    assert shown == [(17, 0), (3, 0), (9, 15), (12, 30), (0, 0), (2, 0)]
 
 
 @pytest.mark.parametrize(
