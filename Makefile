@@ -12,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help demo test test-observe dashboards simulation faults faults-mutants check \
+.PHONY: help demo test fuzz test-observe dashboards simulation faults faults-mutants check \
 	bench bench-quick format lock setup check-format check-lint check-types check-imports \
 	check-locks
 
@@ -24,6 +24,9 @@ demo: $(READY) ## the whole job on a real Kafka and the Target sandbox (ARGS=--h
 
 test: $(READY) ## all tests (ARGS="-k name" for some)
 	@$(BIN)/pytest $(ARGS)
+
+fuzz: $(READY) ## a million broken payloads, fast codec against safe (ARGS=--help)
+	@nice $(BIN)/python -m tests.fuzz $(ARGS)
 
 simulation: $(READY) ## an hour of overload and faults, on a simulated clock
 	@$(BIN)/pytest tests/simulation $(ARGS)

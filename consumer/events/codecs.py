@@ -7,8 +7,8 @@ Fast is pyruhvro. It reports neither trailing bytes nor which record of a batch 
 bad, so each record gets a tail: a sentinel that is read as three more fields, then
 zeros. A record is sound only if the sentinel comes back whole. The tail's bytes are
 small numbers, so that a record that was cut short nearly always decodes to its end
-and is found by its sentinel, without failing the batch. Safe is fastavro, one record
-at a time; it has the last word on every record that the fast codec refuses.
+and is found by its sentinel, without failing the batch. Safe is our own strict reader,
+one record at a time; it has the last word on what the fast codec refuses.
 """
 
 from __future__ import annotations
@@ -25,25 +25,31 @@ import polars as pl
 import pyarrow as pa
 import pyruhvro
 
-from consumer.errors import SchemaError
-from consumer.events.arrow_types import arrow_schema, fast_type, readable
+from consumer.events.avro_types import least_bytes, parse
 from consumer.events.made_up import datum
+from consumer.events.screen import fitting
+from consumer.events.strict import Malformed, reader
+from consumer.events.wire import can_be_fast, restore, wire_schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from consumer.events.avro_types import Type
+
 FRAME = 5
 SENTINEL_SIZE = 24
 PADDING = bytes(64)
 SAMPLE = 16
-# Below so many records a batch is no longer halved in search of the bad one. What the
-# safe codec then refuses is tried alone on the fast one, so that what becomes of a
-# record never depends on its neighbours.
-SMALLEST_FAST = 8
-# What fastavro raises for JSON that is no schema, besides its own error.
-MALFORMED = (ValueError, KeyError, TypeError)
+# Below so many records a batch is no longer cut in search of the bad one.
+SMALLEST_FAST = 16
+# The fast codec takes a block of -2**63 items, written so, for an empty one. No text
+# holds these bytes, and hardly a number.
+NO_BLOCK = b"\xff" * 9
+# Kafka's largest record by default is a tenth of this.
+LARGEST_RECORD = 10_000_000
+MOST_DECODED = 256_000_000
 
 
 def _draw_sentinel() -> bytes:
@@ -92,26 +98,19 @@ class Codec:
     def __init__(self, text: str) -> None:
         """Parse the schema and decide once whether the fast codec serves it.
 
-        Raises `SchemaError` when the schema is not valid or has no columns.
+        Raises `SchemaError` when the schema is not valid, not safe or has no columns.
         """
-        try:
-            fastavro.parse_schema(json.loads(text))
-            widened = readable(json.loads(text))
-            parsed = fastavro.parse_schema(widened)
-        except (*MALFORMED, fastavro.schema.SchemaParseException) as error:
-            raise SchemaError(
-                f"The schema is not valid Avro: {error}.", "Mend the schema file."
-            ) from error
-        if not (isinstance(parsed, dict) and isinstance(widened, dict)):
-            raise SchemaError("The schema is not a record.", "Use a record schema.")
-        self._parsed = parsed
-        self.schema = arrow_schema(parsed)
-        self._framed = _framed(widened)
+        self._parsed, self.type = parse(text)
+        self.schema = pa.schema(list(self.type.arrow))
+        self.largest = largest_record(self.type)
+        self._read = reader(self.type)
+        self._framed = json.dumps(wire_schema(self.type, FRAMING, ENDS))
+        self._has_blocks = any(map(_has_blocks, [one.type for one in self.type.fields]))
         self.fast = self._fast_is_sound()
 
     @property
     def avro(self) -> dict[str, Any]:
-        """The parsed schema by which the safe codec reads."""
+        """The schema as fastavro parsed it."""
         return self._parsed
 
     def sample(self, count: int = SAMPLE) -> list[bytes]:
@@ -130,40 +129,52 @@ class Codec:
     def decode(self, records: Sequence[bytes]) -> Decoded:
         """Decode framed records; refused ones are reported, never raised."""
         rows = np.arange(len(records))
+        sizes = np.fromiter(map(len, records), np.int64, len(records))
+        if (large := sizes > self.largest).any():
+            return self._without(rows[large], records)
         if not self.fast:
             return self._decode_safe(records, rows)
-        untold: set[int] = set()
         tailed = [record + TAIL for record in records]
-        parts = self._decode_fast(tailed, rows, untold)
+        tried = rows
+        if self._has_blocks and NO_BLOCK in b"".join(tailed):
+            tried = rows[[NO_BLOCK not in record for record in records]]
+            tailed = [tailed[row] for row in tried.tolist()]
+        parts = self._decode_fast(tailed, tried)
         done = sum(len(part_rows) for part_rows, _ in parts)
         if done == len(records):
             return Decoded(rows, self._joined([part for _, part in parts]))
-        left = np.setdiff1d(rows, np.concatenate([r for r, _ in parts] or [rows[:0]]))
-        again = self._decode_safe(
-            [records[row] for row in left.tolist()], left, canonical=True
-        )
-        parts.append((again.rows, again.columns))
-        refusals = []
-        for refusal in again.refusals:
-            place = slice(refusal.row, refusal.row + 1)
-            alone: list[Part] = []
-            if refusal.row in untold:
-                alone = self._decode_fast(tailed[place], rows[place], set())
-                parts += alone
-            if not any(len(part_rows) for part_rows, _ in alone):
-                refusals.append(refusal)
+        missing = np.ones(len(records), bool)
+        for part_rows, _ in parts:
+            missing[part_rows] = False
+        left = rows[missing]
+        again = self._decode_safe([records[row] for row in left.tolist()], left)
+        if len(again.rows) or not parts:
+            parts.append((again.rows, again.columns))
         both = np.concatenate([part_rows for part_rows, _ in parts])
-        order = np.argsort(both)
-        joined = self._joined([part for _, part in parts]).take(pa.array(order))
-        return Decoded(both[order], joined, refusals)
+        joined = self._joined([part for _, part in parts])
+        if len(again.rows):
+            order = np.argsort(both)
+            both, joined = both[order], joined.take(pa.array(order))
+        return Decoded(both, joined, again.refusals)
+
+    def _without(self, large: NDArray[np.int64], records: Sequence[bytes]) -> Decoded:
+        """Decode all but the records that are too large to be tried."""
+        rows = np.setdiff1d(np.arange(len(records)), large)
+        rest = self.decode([records[row] for row in rows.tolist()])
+        why = f"The record is larger than {self.largest:,} bytes, which its schema is "
+        refused = [
+            Refusal(row, "too_large", f"{why}read to.") for row in large.tolist()
+        ]
+        refused += [
+            Refusal(int(rows[one.row]), one.reason, one.sentence)
+            for one in rest.refusals
+        ]
+        return Decoded(rows[rest.rows], rest.columns, refused)
 
     def _decode_fast(
-        self, tailed: list[bytes], rows: NDArray[np.int64], untold: set[int]
+        self, tailed: list[bytes], rows: NDArray[np.int64], *, screened: bool = False
     ) -> list[Part]:
-        """Decode what the fast codec takes, halving where a batch fails.
-
-        Adds to `untold` the rows of small batches that failed: one of them is bad.
-        """
+        """Decode what the fast codec takes; where it fails, what fits the schema."""
         if len(tailed) == 0:
             return []
         try:
@@ -171,17 +182,27 @@ class Codec:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - a Rust panic is a BaseException
-            if len(tailed) <= SMALLEST_FAST:
-                untold.update(rows.tolist())
-                return []
-            half = len(tailed) // 2
-            first = self._decode_fast(tailed[:half], rows[:half], untold)
-            return first + self._decode_fast(tailed[half:], rows[half:], untold)
+            return self._decode_parts(tailed, rows, screened=screened)
+
+    def _decode_parts(
+        self, tailed: list[bytes], rows: NDArray[np.int64], *, screened: bool
+    ) -> list[Part]:
+        """Decode a batch that failed: without what does not fit, or else in halves."""
+        if len(tailed) <= SMALLEST_FAST:
+            return []
+        if not screened:
+            fits = fitting(self.type, tailed, FRAME, len(TAIL))
+            left = np.flatnonzero(fits)
+            tailed = [tailed[place] for place in left.tolist()]
+            return self._decode_fast(tailed, rows[left], screened=True)
+        half = len(tailed) // 2
+        first = self._decode_fast(tailed[:half], rows[:half], screened=True)
+        return first + self._decode_fast(tailed[half:], rows[half:], screened=True)
 
     def _deserialized(self, tailed: list[bytes], rows: NDArray[np.int64]) -> Part:
         """Decode at once; gives the sound records, raises whatever the codec does."""
         batch: pa.RecordBatch = pyruhvro.deserialize_array(tailed, self._framed)
-        batch.validate(full=True)
+        batch.validate()
         sound = np.ones(len(tailed), bool)
         for index, expected in enumerate(EXPECTED):
             ends = batch.column(f"_end{index}").to_numpy().view("<u8")
@@ -189,72 +210,51 @@ class Codec:
         columns = batch.select(self.schema.names)
         if not sound.all():
             columns, rows = columns.filter(pa.array(sound)), rows[sound]
-        return rows, columns
+        made = [
+            restore(one.type, columns.column(place))
+            for place, one in enumerate(self.type.fields)
+        ]
+        whole = pa.RecordBatch.from_arrays(made, schema=self.schema)
+        whole.validate(full=True)
+        return rows, whole
 
     def _decode_safe(
-        self,
-        records: Sequence[bytes],
-        rows: NDArray[np.int64],
-        *,
-        canonical: bool = False,
+        self, records: Sequence[bytes], rows: NDArray[np.int64]
     ) -> Decoded:
-        """Decode one by one; what this refuses is a dead letter.
-
-        fastavro takes a boolean of 2 and an enum index of -1: where the fast codec
-        refused a record, it must be, `canonical`, what an encoder would write.
-        """
+        """Decode one by one; what this refuses is a dead letter."""
         good, data, refusals = [], [], []
         for row, record in zip(rows.tolist(), records, strict=True):
-            stream = io.BytesIO(record)
-            stream.seek(FRAME)
             try:
-                found = fastavro.schemaless_reader(stream, self._parsed)
-                column = pa.array([found], pa.struct(list(self.schema)))
-                sound = not canonical or self._is_canonical(record, found)
-            except Exception as error:  # noqa: BLE001 - fastavro raises whatever it meets
-                refusals.append(Refusal(row, "undecodable", _why(error)))
+                found, end = self._read(record, FRAME)
+            except Malformed as why:
+                sentence = f"The record does not fit its schema: {why}."
+                refusals.append(Refusal(row, "undecodable", sentence))
                 continue
-            if left := len(record) - stream.tell():
-                why = f"{left} bytes follow the record."
-                refusals.append(Refusal(row, "trailing_bytes", why))
-                continue
-            if not sound:
-                why = "The record does not fit its schema: no encoder writes it so."
-                refusals.append(Refusal(row, "undecodable", why))
+            if left := len(record) - end:
+                sentence = f"{left} bytes follow the record."
+                refusals.append(Refusal(row, "trailing_bytes", sentence))
                 continue
             good.append(row)
-            data.append(column)
-        whole = (
-            pa.RecordBatch.from_struct_array(pa.concat_arrays(data))
-            if data
-            else pa.RecordBatch.from_pylist([], schema=self.schema)
-        )
+            data.append(found)
+        made = pa.array(data, self.type.arrow)
+        whole = pa.RecordBatch.from_struct_array(made)
         return Decoded(np.array(good, np.int64), whole, refusals)
-
-    def _is_canonical(self, record: bytes, found: Any) -> bool:  # noqa: ANN401 - decoded Avro
-        out = io.BytesIO()
-        fastavro.schemaless_writer(out, self._parsed, found)
-        # Trailing bytes are another matter, with a reason of their own.
-        return record.startswith(out.getvalue(), FRAME)
 
     def _joined(self, parts: list[pa.RecordBatch]) -> pa.RecordBatch:
         if not parts:
             return pa.RecordBatch.from_pylist([], schema=self.schema)
-        fixed = [part.cast(self.schema) for part in parts]
-        if len(fixed) == 1:
-            return fixed[0]
-        return pa.concat_batches(fixed)
+        return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
     def _fast_is_sound(self) -> bool:
         """Compare both codecs on made-up records; equal results or no fast path."""
+        if not can_be_fast(self.type):
+            return False
         records = self.sample()
         rows = np.arange(len(records))
-        if not all(map(fast_type, self.schema.types)):
-            return False
         safe = self._decode_safe(records, rows)
         try:
             done, columns = self._deserialized([one + TAIL for one in records], rows)
-            alike = self._joined([columns]).equals(safe.columns)
+            alike = columns.equals(safe.columns)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001 - whatever it is, the safe codec remains
@@ -262,13 +262,37 @@ class Codec:
         return len(done) == len(records) and bool(alike)
 
 
-def _framed(schema: dict[str, Any]) -> str:
-    """Put the framing in front of the fields and the sentinel behind them."""
-    framing = [{"name": "_magic", "type": "boolean"}, {"name": "_id", "type": "float"}]
-    ends = [{"name": f"_end{i}", "type": "double"} for i in range(len(EXPECTED))]
-    return json.dumps({**schema, "fields": [*framing, *schema["fields"], *ends]})
+FRAMING = [{"name": "_magic", "type": "boolean"}, {"name": "_id", "type": "float"}]
+ENDS = [{"name": f"_end{i}", "type": "double"} for i in range(len(EXPECTED))]
 
 
-def _why(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return f"The record does not fit its schema: {text}."
+def _has_blocks(of: Type) -> bool:
+    inner = [one.type for one in of.fields] or of.parts
+    return of.kind in {"array", "map"} or any(map(_has_blocks, inner))
+
+
+def largest_record(of: Type) -> int:
+    """Bound a record's bytes, so that its columns stay below `MOST_DECODED` bytes.
+
+    An item that takes one byte may fill many columns: a null in place of a record has
+    a place in each of that record's.
+    """
+    return min(LARGEST_RECORD, MOST_DECODED // _growth(of))
+
+
+def _growth(of: Type) -> int:
+    """Give how many bytes of columns one byte of a record may become."""
+    if of.kind in {"array", "map"}:
+        (part,) = of.parts
+        least = max(1, least_bytes(part))
+        return max(_width(part) // least + 1, _growth(part))
+    inner = [one.type for one in of.fields] or of.parts
+    return max([1, *map(_growth, inner)])
+
+
+def _width(of: Type) -> int:
+    """Give the bytes of columns that a value takes, at least."""
+    inner = [one.type for one in of.fields] or of.parts
+    if of.kind in {"record", "union"}:
+        return 1 + sum(map(_width, inner))
+    return max(8, of.size)

@@ -29,7 +29,11 @@ def _datum(  # noqa: C901, PLR0911, PLR0912 - one return a kind of type
 ) -> Any:  # noqa: ANN401 - Avro data
     if isinstance(schema, list):
         branch = schema[place % len(schema)]
-        return None if branch == "null" else _datum(branch, place, named)
+        if branch == "null":
+            return None
+        # Said by name, where fastavro would have to guess which branch is meant.
+        about = branch if isinstance(branch, dict) else {"name": branch}
+        return about.get("name", about.get("type")), _datum(branch, place, named)
     if isinstance(schema, str):
         schema = named.get(schema, {"type": schema})
     if "name" in schema:

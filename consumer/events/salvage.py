@@ -6,13 +6,13 @@ the schema's order, and why it went no further.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import fastavro
+import pyarrow as pa
 
 from consumer.events.codecs import FRAME
+from consumer.events.strict import Malformed, reader
 
 if TYPE_CHECKING:
     from consumer.events.codecs import Codec
@@ -33,24 +33,21 @@ class Salvaged:
 
 def salvage(codec: Codec, record: bytes) -> Salvaged:
     """Decode the longest run of leading fields; never raises for any bytes."""
-    names = [field["name"] for field in codec.avro["fields"]]
-    why = ""
-    for count in range(len(names), 0, -1):
-        stream = io.BytesIO(record)
-        stream.seek(FRAME)
-        part = fastavro.parse_schema(
-            {
-                **{k: v for k, v in codec.avro.items() if not k.startswith("__")},
-                "fields": codec.avro["fields"][:count],
-            },
-            _force=True,
-        )
+    fields: dict[str, Any] = {}
+    at = FRAME
+    for one in codec.type.fields:
         try:
-            found: Any = fastavro.schemaless_reader(stream, part)
-        except Exception as error:  # noqa: BLE001 - fastavro raises whatever it meets
-            why = str(error) or type(error).__name__
-            continue
-        stopped = names[count] if count < len(names) else None
-        left = record[stream.tell() :]
-        return Salvaged(dict(found), stopped, why if stopped else "", left)
-    return Salvaged({}, names[0] if names else None, why, record[FRAME:])
+            found, end = reader(one.type)(record, at)
+        except Malformed as why:
+            return Salvaged(fields, one.name, str(why), record[at:])
+        fields[one.name] = _shown(found, one.type.arrow)
+        at = end
+    return Salvaged(fields, None, "", record[at:])
+
+
+def _shown(found: Any, kind: pa.DataType) -> Any:  # noqa: ANN401 - of any type
+    """Give what a column would hold; a time that no calendar has stays a number."""
+    try:
+        return pa.scalar(found, kind).as_py()
+    except (pa.ArrowException, ValueError, OverflowError):
+        return found
