@@ -24,6 +24,7 @@ ALLOWED: Final = (
 )
 # In the order of a batch's way, so that each is also what stands before the next.
 NAMES: Final = (
+    "after-rekey-produce",
     "before-fold",
     "after-fold",
     "after-produce",

@@ -43,6 +43,11 @@ from consumer.stages.batch import BatchWork
 from consumer.stages.client_report import ClientReport
 from consumer.stages.generations import agree
 from consumer.stages.lifecycle import Partitions
+from consumer.stages.producers import Producers
+from consumer.stages.rekey import RekeyStage
+from consumer.stages.rekey_positions import SourcePositions
+from consumer.stages.rekey_report import RekeyReport
+from consumer.stages.rekeying import Rekeying
 from consumer.stages.topic_problems import cleanup_problem, count_problem
 from consumer.stages.upload import UploadStage
 from consumer.stages.upload_connections import connect
@@ -55,7 +60,7 @@ from consumer.telemetry.status import StatusBoard
 from consumer.telemetry.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from consumer.clock import Clock
     from consumer.config import Settings
@@ -64,8 +69,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Stage = Literal["aggregate", "upload"]
-STAGES: Final[tuple[Stage, ...]] = ("aggregate", "upload")
+Stage = Literal["rekey", "aggregate", "upload"]
+STAGES: Final[tuple[Stage, ...]] = ("rekey", "aggregate", "upload")
 # Longer than the longest single call that a loop makes to a broker.
 STALLED_AFTER_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 1.0
@@ -124,10 +129,13 @@ class Service:
         stages: tuple[Stage, ...] = STAGES,
         metrics: Metrics | None = None,
     ) -> None:
-        """Take what to run; nothing starts yet."""
+        """Take what to run; nothing starts yet.
+
+        Of `stages`, `rekey` is left out where purchases are keyed by visitor.
+        """
         self._settings = settings
         self._clock = clock
-        self._stages = stages
+        self._stages = [s for s in stages if s != "rekey" or settings.rekeys]
         self._stop = asyncio.Event()
         self._forbidden: PartitionHalt | None = None
         self._follower: ControlFollower
@@ -153,7 +161,7 @@ class Service:
         settings = self._settings
         plan, schemas = load_plan(settings)
         directory = None
-        if "aggregate" in self._stages:
+        if {"rekey", "aggregate"} & {*self._stages}:
             directory = stack.enter_context(
                 StateDirectory(settings.aggregate.state_dir, settings.application)
             )
@@ -188,8 +196,11 @@ class Service:
         following = _in_thread("control", self._follower.run)
         stack.push_async_callback(self._unfollow, following)
         runners: list[asyncio.Future[None]] = []
-        aggregate = upload = None
-        if directory is not None:
+        rekey = aggregate = upload = None
+        if directory is not None and "rekey" in self._stages:
+            rekey = self._rekey(plan, schemas, directory, cluster)
+            runners.append(_in_thread("rekey", rekey.run))
+        if directory is not None and "aggregate" in self._stages:
             aggregate = self._aggregate(
                 plan,
                 schemas,
@@ -221,7 +232,7 @@ class Service:
         ends: list[asyncio.Future[Any]] = [*runners, following, stopping]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        await self._drain(aggregate, upload, runners)
+        await self._drain([rekey, aggregate], upload, runners)
 
     async def _unfollow(self, following: asyncio.Future[None]) -> None:
         """End the follower of the control topic; only a bug makes it raise."""
@@ -232,7 +243,7 @@ class Service:
 
     async def _drain(
         self,
-        aggregate: AggregateStage | None,
+        readers: Sequence[RekeyStage | AggregateStage | None],
         upload: UploadStage | None,
         runners: list[asyncio.Future[None]],
     ) -> None:
@@ -240,8 +251,9 @@ class Service:
         self.state = State.DRAINING
         log.info("draining", seconds=self._settings.drain_timeout)
         deadline = self._clock.monotonic() + self._settings.drain_timeout
-        if aggregate is not None:
-            aggregate.drain()
+        for reader in readers:
+            if reader is not None:
+                reader.drain()
         if upload is not None:
             await upload.drain(deadline)
         left = max(0.0, deadline - self._clock.monotonic())
@@ -286,6 +298,8 @@ class Service:
             )
         topics = settings.topics
         names = [topics.purchases, topics.profiles, topics.state, topics.dead_letters]
+        if settings.rekeys:
+            names += [topics.source, topics.rekey_state]
         cluster = Cluster.of(admin.states(names))
         view = control.read(lambda: not self._stop.is_set())
         generation, began_with = agree(control, view, plan, codec, partitions=count)
@@ -294,6 +308,34 @@ class Service:
             settings, began_with, count
         )
         return cluster, generation
+
+    def _rekey(
+        self,
+        plan: Plan,
+        schemas: Schemas,
+        directory: StateDirectory,
+        cluster: Cluster,
+    ) -> RekeyStage:
+        settings, metrics = self._settings, self.metrics
+        topics = settings.topics
+        metrics.partitions.labels("rekey").set(cluster.partitions[topics.source])
+        source = InputConsumer(
+            settings, ClientReport(metrics, "source", "rekey"), stage="rekey"
+        )
+        health = self.health.component("rekey", stalled_after=STALLED_AFTER_SECONDS)
+        return RekeyStage(
+            settings,
+            source,
+            SourcePositions(settings, source, Changelog(settings), cluster),
+            Rekeying(plan, schemas, cluster.largest_records[topics.rekeyed]),
+            Producers(
+                settings, directory, ClientReport(metrics, "rekeyer"), stage="rekey"
+            ),
+            cluster=cluster,
+            metrics=metrics,
+            report=RekeyReport(metrics, self.board, health),
+            health=health,
+        )
 
     def _aggregate(  # noqa: PLR0913 - the parts it joins
         self,

@@ -49,6 +49,40 @@ AGGREGATE: Final = Page(
             ),
         ),
         Row(
+            'Rekeying, where purchases have `key = "other"`',
+            (
+                Panel(
+                    "Rekeyed records",
+                    "Written anew by visitor. What is refused here is among the "
+                    "outcomes above.",
+                    (Query(rate("rekeyed_records"), "records"),),
+                    "cps",
+                ),
+                Panel(
+                    "Rekeying: seconds a second by step",
+                    "Mostly idle: it keeps up. Mostly work: let more replicas run "
+                    "`--stage rekey`, up to one a partition of the source.",
+                    (
+                        Query(
+                            "avg by (step) (rate("
+                            f"{series('step_seconds', loop='rekey')}"
+                            "[$__rate_interval]))",
+                            "{{step}}",
+                        ),
+                    ),
+                    "percentunit",
+                    "stack",
+                    most=1.0,
+                ),
+                Panel(
+                    "Records not yet rekeyed",
+                    "By partition of the source.",
+                    (Query(series("lag_records", stage="rekey"), "{{partition}}"),),
+                    "short",
+                ),
+            ),
+        ),
+        Row(
             "Where the time goes",
             (
                 Panel(

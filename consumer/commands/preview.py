@@ -48,7 +48,7 @@ def preview(
     settings = load_settings(config_file(context))
     configure_logging(settings.log)
     plan, schemas = load_plan(settings)
-    with Excerpt(settings, settings.topics.purchases) as excerpt:
+    with Excerpt(settings, settings.topics.source) as excerpt:
         found = excerpt.newest(records)
     largest = MAX_RECORD_BYTES - RECORD_OVERHEAD
     result = work(settings, plan, schemas, found, largest_record=largest)
@@ -56,7 +56,7 @@ def preview(
         typer.echo(json.dumps(asdict(result), ensure_ascii=False))
         return
     if not result.records:
-        typer.echo(f"The topic {settings.topics.purchases} has no records yet.")
+        typer.echo(f"The topic {settings.topics.source} has no records yet.")
         return
     console = Console()
     _print_columns(console, result)

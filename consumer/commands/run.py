@@ -14,10 +14,12 @@ from consumer.commands import config_file
 def run(
     context: typer.Context,
     stage: Annotated[
-        Literal["all", "aggregate", "upload"],
+        Literal["all", "rekey", "aggregate", "upload"],
         typer.Option(
-            help="What this process does. `aggregate` folds purchases into profiles, "
-            "`upload` delivers profiles to Target; run each as often as you like."
+            help="What this process does. `rekey` writes purchases anew by visitor, "
+            'where `[purchases] key = "other"`; `aggregate` folds purchases into '
+            "profiles, `upload` delivers profiles to Target; run each as often as you "
+            "like, each with a state directory of its own."
         ),
     ] = "all",
     startup_timeout: Annotated[
@@ -37,12 +39,19 @@ def run(
     """
     from consumer.clock import SystemClock
     from consumer.config import load_settings
+    from consumer.errors import ConfigurationError
     from consumer.service import STAGES, Service
     from consumer.telemetry.logging import configure_logging
 
     overrides = {} if startup_timeout is None else {"startup_timeout": startup_timeout}
     settings = load_settings(config_file(context), overrides)
     configure_logging(settings.log)
+    if stage == "rekey" and not settings.rekeys:
+        raise ConfigurationError(
+            "purchases.key",
+            settings.purchases.key,
+            'expected "other" for `--stage rekey`: with "visitor" nothing is rekeyed',
+        )
 
     async def serve() -> None:
         stages = STAGES if stage == "all" else (stage,)

@@ -9,12 +9,21 @@ from typing import Annotated, Final, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from consumer.config.group import Group, setting
-from consumer.config.values import A_DURATION, A_SIZE, Duration, Size, http_address
+from consumer.config.values import (
+    A_DURATION,
+    A_SECRET,
+    A_SIZE,
+    Duration,
+    SecretText,
+    Size,
+    http_address,
+)
 
 LONGEST_TOPIC: Final = 249  # Kafka's own limit
 A_TOPIC: Final = (
@@ -91,17 +100,26 @@ class PurchasesSettings(Group):
     topic: TopicName = setting(
         about="The topic with the purchase events.", allowed=A_TOPIC
     )
-    key: Literal["visitor"] = setting(
+    key: Literal["visitor", "other"] = setting(
         "visitor",
-        about="What records are keyed by. A record whose key is not its visitor halts "
-        "its partition.",
-        allowed='"visitor"',
+        about='What records are keyed by. With "visitor", a record whose key is not '
+        'its visitor halts its partition. With "other" (a store, a till, a receipt, '
+        "nothing) the stage `rekey` writes them to `[rekeyed] topic` by visitor first.",
+        allowed='"visitor" or "other"',
     )
     key_expression: str | None = setting(
         None,
-        about="What the record key must equal, where it is not the visitor's raw id.",
-        allowed=AN_EXPRESSION,
+        about="What the record key must equal, where it is not the visitor's id. Each "
+        "visitor must have one key: check refuses what cannot be told to be so.",
+        allowed=AN_EXPRESSION + ', and `key = "visitor"`',
         min_length=1,
+    )
+    pseudonym_key: SecretText | None = setting(
+        None,
+        about="Replace visitor ids by their HMAC-SHA-256 under this key, in "
+        "hexadecimal: profiles, logs and Target see only that. It can never be "
+        "changed: another key halts all partitions.",
+        allowed=A_SECRET + ", at least 32 characters",
     )
     start: Start = setting(
         "earliest",
@@ -131,16 +149,15 @@ class PurchasesSettings(Group):
         FieldsSettings, about="Where your events keep things.", allowed="a table"
     )
 
-    @field_validator("key", mode="before")
+    @field_validator("key_expression")
     @classmethod
-    def _keyed_by_visitor(cls, key: object) -> object:
-        if key == "other":
-            message = (
-                "this release reads topics keyed by visitor only, since it has no "
-                "rekey stage; key the topic by visitor first"
-            )
+    def _keyed_by_visitor(
+        cls, expression: str | None, info: ValidationInfo
+    ) -> str | None:
+        if expression is not None and info.data.get("key") == "other":
+            message = 'expected none with `key = "other"`, which asks for no key'
             raise ValueError(message)
-        return key
+        return expression
 
     @model_validator(mode="before")
     @classmethod
@@ -238,6 +255,19 @@ class DeadLettersSettings(TopicSettings):
         allowed="a whole number from 100 to 1,000,000,000",
         ge=100,
         le=1_000_000_000,
+    )
+
+
+class RekeyedSettings(TopicSettings):
+    """`[rekeyed]`: the topic that the stage `rekey` writes."""
+
+    partitions: int | None = setting(
+        None,
+        about="How many partitions `topics create` gives it; as many as the purchases "
+        "have without it. It can never be changed later, whatever becomes of those.",
+        allowed="a whole number from 1 to 10,000",
+        ge=1,
+        le=10_000,
     )
 
 

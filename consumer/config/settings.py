@@ -1,7 +1,7 @@
 """`Settings`: the whole configuration, validated, with the names made from it."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationInfo, field_validator
 
@@ -13,6 +13,7 @@ from consumer.config.groups import (
     HttpSettings,
     LogSettings,
     PurchasesSettings,
+    RekeyedSettings,
     TopicSettings,
 )
 from consumer.config.kafka import KafkaSettings
@@ -20,6 +21,8 @@ from consumer.config.target import TargetSettings
 from consumer.config.values import A_DURATION, Duration
 
 OWN_TOPICS: Final = (
+    "rekeyed",
+    "rekey_state",
     "profiles",
     "state",
     "uploads",
@@ -31,9 +34,16 @@ OWN_TOPICS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The resolved name of each topic."""
+    """The resolved name of each topic.
 
+    `source` is the topic that is configured; `purchases` the one that the aggregate
+    stage reads, keyed by visitor: `rekeyed` where the source is keyed otherwise.
+    """
+
+    source: str
     purchases: str
+    rekeyed: str
+    rekey_state: str
     profiles: str
     state: str
     uploads: str
@@ -42,10 +52,10 @@ class Topics:
     rejected_rows: str
 
 
-def _own(topic: str) -> TopicSettings:
+def _own(topic: str, group: type[TopicSettings] = TopicSettings) -> Any:  # noqa: ANN401 - a field
     default = f"`<application>.{topic.replace('_', '-')}` without it."
     result: TopicSettings = setting(
-        TopicSettings,
+        group,
         about=f"Our topic; {default}",
         allowed="a table",
         validate_default=True,
@@ -93,6 +103,8 @@ class Settings(Group):
         about="The attributes that Target gets, by name.",
         allowed=f"at least one table [attributes.<name>], each with {A_NAME}",
     )
+    rekeyed: RekeyedSettings = _own("rekeyed", RekeyedSettings)
+    rekey_state: TopicSettings = _own("rekey_state")
     profiles: TopicSettings = _own("profiles")
     state: TopicSettings = _own("state")
     uploads: TopicSettings = _own("uploads")
@@ -139,7 +151,19 @@ class Settings(Group):
             name: _resolved(self.application, name, getattr(self, name))
             for name in OWN_TOPICS
         }
-        return Topics(purchases=self.purchases.topic, **own)
+        source = self.purchases.topic
+        purchases = own["rekeyed"] if self.rekeys else source
+        return Topics(source=source, purchases=purchases, **own)
+
+    @property
+    def rekeys(self) -> bool:
+        """Whether purchases are keyed anew before they are aggregated."""
+        return self.purchases.key == "other"
+
+    @property
+    def rekey_group(self) -> str:
+        """The consumer group that reads purchases that are keyed otherwise."""
+        return f"{self.application}-rekey"
 
     @property
     def aggregate_group(self) -> str:

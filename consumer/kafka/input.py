@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import structlog
@@ -86,8 +86,15 @@ class InputConsumer:
         self,
         settings: Settings,
         on_statistics: Callable[[ClientStatistics], None] | None = None,
+        *,
+        stage: Literal["aggregate", "rekey"] = "aggregate",
     ) -> None:
-        """Join the group at the first `consume`."""
+        """Join the group of `stage` at the first `consume`."""
+        topics = settings.topics
+        topic, group = {
+            "aggregate": (topics.purchases, settings.aggregate_group),
+            "rekey": (topics.source, settings.rekey_group),
+        }[stage]
         options = {
             **statistics_options(on_statistics),
             **THROUGHPUT,
@@ -96,15 +103,15 @@ class InputConsumer:
             ),
             **settings.kafka.for_consumer(),
             **OURS,
-            "group.id": settings.aggregate_group,
+            "group.id": group,
         }
         self._membership = Membership(options)
-        self._topic = settings.topics.purchases
+        self._topic = topic
         self._rebalance = Rebalance()
         self._starts = Starts()
         self._paused: set[int] = set()
         self._consumer = Consumer(
-            client_options(settings, "aggregate", self._membership.options)
+            client_options(settings, stage, self._membership.options)
         )
         self._consumer.subscribe(
             [self._topic],

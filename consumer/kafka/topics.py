@@ -25,15 +25,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Literal, Self
 
-    from consumer.config import Settings
+    from consumer.config import Settings, Topics
 
 REQUEST_SECONDS: Final = 30.0
 LOOKS: Final = 100
 SECONDS_BETWEEN_LOOKS: Final = 0.1
 MAX_RECORD_BYTES: Final = 1_048_588  # Kafka's default, made explicit
+REKEYING_BYTES: Final = 4_096  # what a key and an origin may add to a record
+_LARGEST_LONG: Final = 2**63 - 1
 _DAY_MS: Final = 86_400_000
 _CLEANUP: Final = "cleanup.policy"
 _LARGEST: Final = "max.message.bytes"
+_RETENTION: Final = ("retention.ms", "retention.bytes")
+_TIME_BOUNDS: Final = (
+    "message.timestamp.before.max.ms",
+    "message.timestamp.after.max.ms",
+)
+# A position a second and partition is read whole at each start: let it be compacted.
+_ROLLED_SOON: Final = {"segment.ms": "600000"}
 # A store that was away for half of this must be rebuilt, since it may have missed
 # tombstones: a week lets a replica be away over a weekend.
 _KEEP_TOMBSTONES: Final = {"delete.retention.ms": str(7 * _DAY_MS)}
@@ -98,13 +107,22 @@ class Difference:
     command: str = ""
 
 
-def plan_topics(settings: Settings, partitions: int) -> list[TopicSpec]:
-    """Return our topics for a purchases topic (or rekeyed one) of `partitions`."""
+def plan_topics(
+    settings: Settings, partitions: int, source: Mapping[str, str] | None = None
+) -> list[TopicSpec]:
+    """Return our topics for a topic of `partitions` that the aggregate stage reads.
+
+    That is the topic of purchases, or the one that they are rekeyed to; then the first
+    that is returned is that one, which keeps records as long as `source` is configured
+    to, and `partitions` is how many it shall have or has.
+    """
     topics = settings.topics
     compact = {_CLEANUP: "compact", _LARGEST: str(MAX_RECORD_BYTES)}
     delete = {_CLEANUP: "delete", _LARGEST: str(MAX_RECORD_BYTES)}
     two_weeks = {"retention.ms": str(14 * _DAY_MS)}
+    rekeyed = _rekeyed(topics, partitions, source or {}) if settings.rekeys else []
     return [
+        *rekeyed,
         TopicSpec(
             topics.profiles, partitions, compact | _KEEP_TOMBSTONES | _KEEP_UPLOADED
         ),
@@ -113,6 +131,27 @@ def plan_topics(settings: Settings, partitions: int) -> list[TopicSpec]:
         TopicSpec(topics.control, 1, compact),
         TopicSpec(topics.dead_letters, partitions, delete | two_weeks),
         TopicSpec(topics.rejected_rows, partitions, compact),
+    ]
+
+
+def _rekeyed(
+    topics: Topics, partitions: int, source: Mapping[str, str]
+) -> list[TopicSpec]:
+    largest = int(source.get(_LARGEST, MAX_RECORD_BYTES)) + REKEYING_BYTES
+    # Records keep their timestamps, however old, or wrong.
+    any_time = dict.fromkeys(_TIME_BOUNDS, str(_LARGEST_LONG))
+    kept = {name: source[name] for name in _RETENTION if name in source}
+    return [
+        TopicSpec(
+            topics.rekeyed,
+            partitions,
+            {_CLEANUP: "delete", _LARGEST: str(largest)} | any_time | kept,
+        ),
+        TopicSpec(
+            topics.rekey_state,
+            partitions,
+            {_CLEANUP: "compact", _LARGEST: str(MAX_RECORD_BYTES)} | _ROLLED_SOON,
+        ),
     ]
 
 
@@ -246,9 +285,9 @@ class TopicAdmin:
             }
         return configs
 
-    def purchases_partitions(self) -> int:
-        """Return how many partitions purchases has; TopicAbsent if there is none."""
-        name = self._settings.topics.purchases
+    def source(self) -> TopicState:
+        """Return the topic of purchases as it is; TopicAbsent if there is none."""
+        name = self._settings.topics.source
         state = self.states([name]).get(name)
         if state is None:
             raise TopicAbsent(
@@ -256,11 +295,18 @@ class TopicAdmin:
                 f"{self._settings.kafka.bootstrap_servers}.",
                 "Check purchases.topic, or create it.",
             )
-        return state.partitions
+        return state
 
     def plan(self) -> tuple[list[TopicSpec], list[Difference]]:
         """Return what must be there and what differs; TopicAbsent without purchases."""
-        specs = plan_topics(self._settings, self.purchases_partitions())
+        settings, source = self._settings, self.source()
+        partitions = source.partitions
+        if settings.rekeys:
+            rekeyed = self.states([settings.topics.rekeyed])
+            partitions = settings.rekeyed.partitions or next(
+                (one.partitions for one in rekeyed.values()), partitions
+            )
+        specs = plan_topics(settings, partitions, source.config)
         states = self.states([spec.name for spec in specs])
         servers = self._settings.kafka.bootstrap_servers
         return specs, differences(specs, states, servers)

@@ -35,6 +35,8 @@ INIT_SECONDS: Final = 30.0
 CALL_SECONDS: Final = 10.0
 GRACE_SECONDS: Final = 2.0
 QUEUE_FULL_SECONDS: Final = 1.0
+# What Kafka's own clients do with a key, so that any of them finds its partition.
+PARTITIONER: Final = "murmur2_random"
 
 THROUGHPUT: Final = {
     "linger.ms": "20",
@@ -54,6 +56,8 @@ class TransactionalProducer:
         settings: Settings,
         transactional_id: str,
         on_statistics: Callable[[ClientStatistics], None] | None = None,
+        *,
+        stage: str = "aggregate",
     ) -> None:
         """Fence whoever used this id before. Raises what `broker_error` makes."""
         options = {
@@ -62,11 +66,12 @@ class TransactionalProducer:
             **settings.kafka.for_producer(),
             "transactional.id": transactional_id,
             "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+            "partitioner": PARTITIONER,
         }
         self._reached: dict[tuple[str, int], int] = {}
         self._failure: KafkaError | None = None
         self._left_behind = False
-        self._producer = Producer(client_options(settings, "aggregate", options))
+        self._producer = Producer(client_options(settings, stage, options))
         try:
             self._producer.init_transactions(INIT_SECONDS)
         except KafkaException as error:
@@ -115,6 +120,25 @@ class TransactionalProducer:
         self._wait_for_room(
             topic, partition, (last_key, last_value), first or headers, self._delivered
         )
+
+    def forward(
+        self, topic: str, key: bytes, value: bytes, headers: Headers, timestamp: int
+    ) -> None:
+        """Queue one record for the partition of its key; `timestamp` in milliseconds.
+
+        What fails in its delivery fails the transaction.
+        """
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key, headers=headers, timestamp=timestamp
+                )
+            except BufferError:
+                self._producer.poll(QUEUE_FULL_SECONDS)
+            except KafkaException as error:
+                raise _unclean(error, f"producing to {topic}") from error
+            else:
+                return
 
     def _wait_for_room(
         self,

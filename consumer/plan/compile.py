@@ -16,6 +16,8 @@ import polars as pl
 from consumer.errors import ConfigurationError
 from consumer.plan.compile_attribute import compile_attribute
 from consumer.plan.expressions import Expression, check_row_wise, parse
+from consumer.plan.keys import check_one_key
+from consumer.plan.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +34,8 @@ FIELDS = "purchases.fields"
 class Plan:
     """Everything that a batch needs to become profiles.
 
-    `event_id`, `visitor`, `key` (String; what a record's key must be) and
+    `event_id`, `visitor` (its pseudonym, where such are configured), `key` (String;
+    what a record's key must be) and
     `event_time` (Int64, microseconds since the epoch) are expressions over an
     event's columns, `items` one that yields the list of line items, None where the
     configuration names none or no attribute reads them. `columns` are the event
@@ -100,6 +103,9 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
     key = visitor
     if key_sql is not None:
         key = attempt(lambda: _text_field("purchases.key_expression", key_sql, sample))
+        if visitor and key:
+            found = (visitor, key)
+            attempt(lambda: check_one_key(*found))
     event_time = attempt(lambda: _time_field(fields.event_time, sample))
     wants_items = any(a.from_ == "items" for a in settings.attributes.values())
     items = attempt(lambda: _items_field(fields.items, sample)) if wants_items else None
@@ -129,10 +135,15 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
         inherited,
         outer,
     )
+    known, keyed = visitor.expr, key.expr
+    if (secret := settings.purchases.pseudonym_key) is not None:
+        known = Pseudonyms(secret).expression(known)
+    if settings.rekeys:
+        keyed = known
     return Plan(
         event_id=event_id.expr,
-        visitor=visitor.expr,
-        key=key.expr,
+        visitor=known,
+        key=keyed,
         event_time=event_time.expr,
         items=items[0].expr if items else None,
         columns={name: sample.schema[name] for name in sorted(columns)},

@@ -141,7 +141,10 @@ def evaluate(frame: pl.DataFrame, exprs: list[pl.Expr]) -> pl.DataFrame:
     polars computes `x / 3` of a single value, or of a column that it knows to be one
     value repeated, otherwise than of several: the last digit would depend on the
     batch. So columns are written out, and a row alone is evaluated as one of two.
+    Without expressions the frame has no column, and as many rows.
     """
+    if not exprs:
+        return pl.DataFrame(height=len(frame))
     names = [expr.meta.output_name() for expr in exprs]
     return _written_out(frame).with_columns(exprs).select(names)[: len(frame)]
 

@@ -37,7 +37,7 @@ from consumer.stages.aggregate_report import AggregateReport
 from consumer.stages.batch import PartitionOutput
 from consumer.stages.client_report import ClientReport
 from consumer.stages.held import HeldPartitions
-from consumer.stages.topic_problems import count_problem
+from consumer.stages.topic_problems import count_problem, out_of_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,7 +155,7 @@ class AggregateStage:
             self._laps.to("report")
             self._rebalance()
             for number, why in batch.out_of_range.items():
-                self._partitions.halt(number, _out_of_range(number, why))
+                self._partitions.halt(number, out_of_range(number, why))
             if batch.records is not None:
                 self._consumed(batch.records)
         except UNCLEAN as error:
@@ -395,12 +395,3 @@ def manual_gc() -> Iterator[Callable[[float], None]]:
     finally:
         gc.enable()
         gc.unfreeze()
-
-
-def _out_of_range(number: int, why: str) -> PartitionHalt:
-    return PartitionHalt(
-        "offset_out_of_range",
-        "Retention has removed records that were not read, or the topic was recreated. "
-        "Decide what is to be done about the loss before you reset the position.",
-        what=f"The next offset of partition {number} is no longer in the topic: {why}.",
-    )

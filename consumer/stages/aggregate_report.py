@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import structlog
 
-from consumer.errors import BrokerUnreachable, Fenced, ProducerFenced
+from consumer.stages.loop_report import LoopReport
 from consumer.telemetry.status import PartitionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from consumer.errors import PosConsumerError
-    from consumer.frames import Records
-    from consumer.kafka.input import Rebalance
     from consumer.stages.batch import OpenPartition, Prepared
     from consumer.stages.lifecycle import Partitions
     from consumer.telemetry.health import Component
@@ -35,7 +32,7 @@ _BLOCK: Final = 512  # bytes, whatever the file system's own blocks are
 _STAGE: Final = "aggregate"
 
 
-class AggregateReport:
+class AggregateReport(LoopReport):
     """Writes down what became of records, batches and partitions."""
 
     def __init__(
@@ -46,26 +43,11 @@ class AggregateReport:
         state_dir: Path,
     ) -> None:
         """Have nothing shown yet."""
-        self._metrics = metrics
+        super().__init__(metrics, _STAGE)
         self._board = board
         self._health = health
         self._state_dir = state_dir
         self._shown_at = self._measured_at = float("-inf")
-
-    def taken(self, records: Records) -> int:
-        """Count records taken to be worked; returns their bytes."""
-        size = sum([len(value) for value in records.values if value])
-        self._metrics.consumed_records.labels(_STAGE).inc(len(records))
-        self._metrics.consumed_bytes.labels(_STAGE).inc(size)
-        self._metrics.batches.labels(_STAGE).inc()
-        return size
-
-    def rebalanced(self, change: Rebalance) -> None:
-        """Count and log what changed hands."""
-        for kind in ("revoked", "lost", "assigned"):
-            if numbers := getattr(change, kind):
-                self._metrics.rebalances.labels(_STAGE, kind).inc()
-                log.info("assignment changed", kind=kind, partitions=sorted(numbers))
 
     def committed(self, prepared: Prepared) -> None:
         """Record what a committed batch was."""
@@ -87,12 +69,6 @@ class AggregateReport:
             profiles=written,
             **{outcome.label: count for outcome, count in counts.items()},
         )
-
-    def recovering(self, error: PosConsumerError) -> None:
-        """Record why everything starts over."""
-        log.warning("starting over from the last commit", what=error.what)
-        self._metrics.transactions.labels("failed").inc()
-        self._metrics.producer_recycles.labels(_cause(error)).inc()
 
     def show(
         self,
@@ -153,18 +129,6 @@ class AggregateReport:
                 age if known else None,
             )
         )
-
-
-def _cause(error: PosConsumerError) -> str:
-    match error:
-        case ProducerFenced():
-            return "producer_fenced"
-        case Fenced():
-            return "member_fenced"
-        case BrokerUnreachable():
-            return "broker_unreachable"
-        case _:
-            return "transaction_failed"
 
 
 def _disk_bytes(folder: Path) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from consumer.telemetry.labels import Stage
     from consumer.telemetry.metrics import Metrics
 
-Client = Literal["purchases", "producer", "profiles"]
+Client = Literal["source", "rekeyer", "purchases", "producer", "profiles"]
 
 
 class ClientReport:

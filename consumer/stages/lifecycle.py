@@ -343,7 +343,9 @@ class Partitions:
                 what=f"Offset {one.committed} of partition {one.number} is committed, "
                 "but there is no state that belongs to it.",
             )
-        start: str | datetime = self._settings.purchases.start
+        # What was rekeyed is all to be folded: `start` counts for the source alone.
+        rekeys = self._settings.rekeys
+        start: str | datetime = "earliest" if rekeys else self._settings.purchases.start
         if start != "earliest" and self._any_state():
             start = "earliest"  # the application is not new, the partition is
         offset = self._source.offset_for(start, one.number)

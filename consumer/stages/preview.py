@@ -7,7 +7,7 @@ file that they would give. Every visitor begins anew, as on an empty store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -15,12 +15,14 @@ import numpy as np
 from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
 from consumer.frames import Events, Outcome, Records, Verdicts
+from consumer.kafka.topics import MAX_RECORD_BYTES
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
 from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.store import Position, Tails
 from consumer.profiles.write_back import WriteBackStore
 from consumer.stages.batch import BatchWork, OpenPartition, Prepared
+from consumer.stages.rekeying import Rekeying
 from consumer.target.batch_file import REASONS, encode_rows, header
 
 if TYPE_CHECKING:
@@ -100,6 +102,8 @@ def preview(
     largest_record: int,
 ) -> Preview:
     """Work the records as one batch. Raises what would halt or stop the service."""
+    if settings.rekeys:
+        records = _by_visitor(plan, schemas, records)
     codec = ProfileCodec(ProfileSchema.of(plan))
     prepared = BatchWork(
         plan,
@@ -116,6 +120,15 @@ def preview(
         header=first_line.decode("ascii").removesuffix("\n"),
         profiles=_profiles(prepared, codec, renderer),
     )
+
+
+def _by_visitor(plan: Plan, schemas: Schemas, records: Records) -> Records:
+    """Give records the keys that the stage rekey would; the others keep theirs."""
+    rekeyed = Rekeying(plan, schemas, MAX_RECORD_BYTES).work(records)
+    keys = [*records.keys]
+    for row, key in zip(rekeyed.rows, rekeyed.keys, strict=True):
+        keys[row] = key
+    return replace(records, keys=keys)
 
 
 class EmptyStore:

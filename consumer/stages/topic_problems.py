@@ -4,6 +4,7 @@
 |---|---|---|
 | `cleanup_policy` | `profiles` or `state` is not compacted, or not only | all |
 | `partition_count_changed` | the input had another number of partitions | all |
+| `offset_out_of_range` | records were removed before they were read | that one |
 | `partition_absent` | `profiles` or `state` has fewer than the input | those |
 
 A changed count halts all, since it moves visitors from one partition to another, away
@@ -64,3 +65,13 @@ def absence_problem(
                 f"{settings.topics.purchases} has none to keep its state in.",
             )
     return None
+
+
+def out_of_range(number: int, why: str) -> PartitionHalt:
+    """Say that records are gone before they were read."""
+    return PartitionHalt(
+        "offset_out_of_range",
+        "Retention has removed records that were not read, or the topic was recreated. "
+        "Decide what is to be done about the loss before you reset the position.",
+        what=f"The next offset of partition {number} is no longer in the topic: {why}.",
+    )

@@ -97,6 +97,11 @@ AGGREGATE: Final = (
         {"reason": _REASON},
     ),
     Declared(
+        "rekeyed_records",
+        "counter",
+        "Records that the stage rekey wrote anew by visitor.",
+    ),
+    Declared(
         "profiles_written", "counter", "Changed profiles in committed transactions."
     ),
     Declared(
@@ -157,7 +162,7 @@ KAFKA: Final = (
         "partitions",
         "gauge",
         "Partitions that all replicas of the stage must own between them.",
-        {"stage": "aggregate or upload, once it runs here"},
+        {"stage": "rekey, aggregate or upload, once it runs here"},
         "max",
     ),
     Declared(
@@ -357,7 +362,7 @@ PROCESS: Final = (
         "loop_heartbeat_timestamp_seconds",
         "gauge",
         "When each loop last moved, in seconds since the epoch.",
-        {"loop": "aggregate or upload, once it runs here"},
+        {"loop": "rekey, aggregate or upload, once it runs here"},
         "by replica",
     ),
     Declared("ready", "gauge", "1 while this replica is ready.", {}, "by replica"),

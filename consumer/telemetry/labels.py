@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Stage = Literal["aggregate", "upload"]
-Loop = Literal["aggregate", "intake", "sealing", "delivery", "confirmation"]
+Stage = Literal["rekey", "aggregate", "upload"]
+Loop = Literal["rekey", "aggregate", "intake", "sealing", "delivery", "confirmation"]
 
-STAGES: Final[tuple[Stage, ...]] = ("aggregate", "upload")
+STAGES: Final[tuple[Stage, ...]] = ("rekey", "aggregate", "upload")
 OUTCOMES: Final = ("folded", "duplicate", "filtered", "dead_lettered")
 
 STEPS: Final[Mapping[Loop, Mapping[str, str]]] = {
+    "rekey": {
+        "start": "making the producer, taking partitions over",
+        "restore": "finding where the partitions go on",
+        "idle": "waiting for purchases",
+        "work": "decoding as far as the visitor",
+        "produce": "handing records to librdkafka",
+        "commit": "the Kafka transaction's end",
+        "recover": "starting over after an unclean transaction",
+        "report": "metrics, health, logs",
+    },
     "aggregate": {
         "start": "making the producer, taking partitions over",
         "restore": "reading our topics into the local store",
@@ -62,6 +72,7 @@ STEPS: Final[Mapping[Loop, Mapping[str, str]]] = {
     },
 }
 STAGE_OF: Final[Mapping[Loop, Stage]] = {
+    "rekey": "rekey",
     "aggregate": "aggregate",
     "intake": "upload",
     "sealing": "upload",
@@ -98,5 +109,5 @@ STATUS_ANSWERS: Final = (
 BATCH_ENDS: Final = ("complete", "failed", "stuck", "forgotten", "overdue")
 CALL_KINDS: Final = ("submit", "status")
 REGRESSIONS: Final = ("back", "repeated")
-CLIENTS: Final = ("purchases", "producer", "profiles")
-"""Our Kafka clients whose statistics are shown: two consumers and a producer."""
+CLIENTS: Final = ("source", "rekeyer", "purchases", "producer", "profiles")
+"""Our Kafka clients whose statistics are shown: consumers and producers."""

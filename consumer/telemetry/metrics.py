@@ -53,6 +53,7 @@ class Metrics:
     def _aggregate(self) -> None:
         self.records = self._counter("records")
         self.dead_letters = self._counter("dead_letters")
+        self.rekeyed_records = self._counter("rekeyed_records")
         self.profiles_written = self._counter("profiles_written")
         self.transactions = self._counter("transactions")
         self.producer_recycles = self._counter("producer_recycles")

@@ -268,7 +268,10 @@ def test_a_wrong_token_is_refused_without_printing_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("key = 'other'", ["purchases.key", "rekey", "keyed by visitor"]),
+        (
+            "key = 'other'\nkey_expression = 'x'",
+            ["purchases.key_expression", 'key = "other"'],
+        ),
         (
             "schemas = 's'\nschema_registry = 'http://r'",
             ["purchases.schemas", "one of the two"],

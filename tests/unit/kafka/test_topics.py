@@ -164,3 +164,23 @@ def test_a_compaction_lag_below_a_day_is_told() -> None:
     lower = {**profiles.config, "min.compaction.lag.ms": "0"}
     states["shop.profiles"] = replace(profiles, config=lower)
     assert found(states) == [("shop.profiles", "lag")]
+
+
+def test_a_rekeyed_topic_keeps_what_its_source_keeps() -> None:
+    """Records of any age and a little larger fit; retention is the source's."""
+    rekeying = Settings.model_validate(
+        {
+            **SETTINGS.model_dump(include={"application", "target"}),
+            "purchases": {"topic": "receipts", "key": "other"},
+            "attributes": {"orders": {"aggregate": "count"}},
+        }
+    )
+    source = {"retention.ms": "77", "max.message.bytes": "2000000", "x": "y"}
+    rekeyed, positions, profiles, *_ = plan_topics(rekeying, 6, source)
+    assert (rekeyed.name, rekeyed.partitions) == ("shop.rekeyed", 6)
+    assert rekeyed.config["cleanup.policy"] == "delete"
+    assert rekeyed.config["retention.ms"] == "77"
+    assert int(rekeyed.config["max.message.bytes"]) > 2_000_000
+    assert rekeyed.config["message.timestamp.after.max.ms"] == str(2**63 - 1)
+    assert positions.config["cleanup.policy"] == "compact"
+    assert (positions.name, profiles.name) == ("shop.rekey-state", "shop.profiles")

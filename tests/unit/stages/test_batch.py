@@ -420,6 +420,25 @@ def test_every_record_ends_as_exactly_one_outcome(
 ITEMS = {"from": "items"}
 
 
+def test_attributes_over_line_items_alone_are_folded() -> None:
+    """Refused and repeated events cost nobody else, with no column of events read."""
+    item = {"type": "record", "name": "Item", "fields": [{"name": "q", "type": "long"}]}
+    items = {"name": "items", "type": {"type": "array", "items": item}}
+    schema = {**SCHEMA, "fields": [*SCHEMA["fields"], items]}
+    world = World({"units": {"aggregate": "sum", "of": "q", **ITEMS}}, {1: schema})
+    bought = [{"q": 2}, {"q": 3}]
+    prepared = world.feed(
+        [
+            world.record(event(1, items=bought)),
+            world.record(event(2, None, items=bought)),
+            world.record(event(1, items=bought)),
+            world.record(event(3, items=[])),
+        ]
+    )
+    assert outcomes(prepared) == ["folded", "dead_lettered", "duplicate", "folded"]
+    assert world.rows() == {"ann": {"units": "5"}}
+
+
 @pytest.mark.parametrize("of", ["amount / 3", "amount / 7.0", "amount * 0.1 + -0.0"])
 def test_arithmetic_does_not_depend_on_the_batch(of: str) -> None:
     """A float has the same bits whether its event came alone or with others."""

@@ -1,0 +1,65 @@
+"""What a stage that reads, works and commits in a loop tells of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from consumer.errors import BrokerUnreachable, Fenced, ProducerFenced
+
+if TYPE_CHECKING:
+    from consumer.errors import PosConsumerError
+    from consumer.frames import Records
+    from consumer.kafka.input import Rebalance
+    from consumer.telemetry.labels import Stage
+    from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class LoopReport:
+    """Used by the stage's thread only; told facts once a batch, never once an event."""
+
+    def __init__(self, metrics: Metrics, stage: Stage) -> None:
+        """Count under the name of `stage`."""
+        self._metrics = metrics
+        self._stage = stage
+
+    def taken(self, records: Records) -> int:
+        """Count records taken to be worked; returns their bytes."""
+        size = sum([len(value) for value in records.values if value])
+        self._metrics.consumed_records.labels(self._stage).inc(len(records))
+        self._metrics.consumed_bytes.labels(self._stage).inc(size)
+        self._metrics.batches.labels(self._stage).inc()
+        return size
+
+    def rebalanced(self, change: Rebalance) -> None:
+        """Count and log what changed hands."""
+        for kind in ("revoked", "lost", "assigned"):
+            if numbers := getattr(change, kind):
+                self._metrics.rebalances.labels(self._stage, kind).inc()
+                log.info(
+                    "assignment changed",
+                    stage=self._stage,
+                    kind=kind,
+                    partitions=sorted(numbers),
+                )
+
+    def recovering(self, error: PosConsumerError) -> None:
+        """Record why everything starts over."""
+        log.warning("starting over from the last commit", what=error.what)
+        self._metrics.transactions.labels("failed").inc()
+        self._metrics.producer_recycles.labels(_cause(error)).inc()
+
+
+def _cause(error: PosConsumerError) -> str:
+    match error:
+        case ProducerFenced():
+            return "producer_fenced"
+        case Fenced():
+            return "member_fenced"
+        case BrokerUnreachable():
+            return "broker_unreachable"
+        case _:
+            return "transaction_failed"
