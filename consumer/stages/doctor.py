@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.errors import PosConsumerError
 from consumer.kafka.clients import check_options, wait_for_broker
+from consumer.kafka.excerpt import Excerpt
 from consumer.kafka.groups import group_members
+from consumer.kafka.partitioners import PARTITIONERS, placed_by
 from consumer.kafka.topics import TopicAdmin
 from consumer.stages.upload_connections import credentials_of
 from consumer.target.client import TargetClient
@@ -25,7 +27,7 @@ from consumer.target.expiry import token_expiry
 from consumer.target.token_api import TokenApi
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from consumer.clock import Clock
     from consumer.config import Settings
@@ -38,6 +40,8 @@ LARGEST_SKEW: Final = 2.0
 
 LEAST_FREE: Final = 1_000_000_000
 """Bytes on the disk of the state directory."""
+
+RECORDS_LOOKED_AT: Final = 500
 
 SOON: Final = 7 * 86_400.0
 """Seconds before a token's end from which it is told."""
@@ -71,6 +75,8 @@ async def examine(
         found, partitions = await asyncio.to_thread(_topics, settings)
         for finding in found:
             yield finding
+        if partitions and not settings.rekeys:
+            yield await asyncio.to_thread(_keys, settings)
     async for finding in _target(settings, clock):
         yield finding
     yield await _token(settings, clock)
@@ -122,6 +128,37 @@ def _topics(settings: Settings) -> tuple[list[Finding], int]:
     ]
     fine = Finding("topics", f"All {len(specs)} are there and set as they must be.")
     return found or [fine], specs[0].partitions
+
+
+def _keys(settings: Settings) -> Finding:
+    """Look at how the newest records were placed: one key, one partition."""
+    try:
+        with Excerpt(settings, settings.topics.source) as excerpt:
+            count = len(excerpt.partitions())
+            found = placed_by(excerpt.newest(RECORDS_LOOKED_AT), count)
+    except PosConsumerError as error:
+        return Finding("keys", error.what, error.remedy or "See the message.")
+    return keys(found, count)
+
+
+def keys(found: Mapping[str, int], partitions: int) -> Finding:
+    """Judge what `placed_by` has counted."""
+    keyed = found["keyed"]
+    if not keyed:
+        return Finding("keys", "No record with a key was found; nothing to judge.")
+    if partitions == 1:
+        return Finding("keys", "There is one partition: every key is in it.")
+    best = max(PARTITIONERS, key=lambda name: found[name])
+    if found[best] == keyed:
+        what = f"All of the newest {keyed:,} records were placed by {best}."
+        return Finding("keys", what)
+    return Finding(
+        "keys",
+        f"Of the newest {keyed:,} records {found[best]:,} fit the partitioner {best}, "
+        "the others do not: one key may lie in several partitions.",
+        'Let all producers use one partitioner, or use [purchases] key = "other". If '
+        "they have one of their own that keeps each key in one partition, all is well.",
+    )
 
 
 async def _target(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Producer
 
 from consumer.clock import ManualClock, SystemClock
 from consumer.config import Settings
@@ -87,8 +88,8 @@ async def test_a_site_that_is_ready_is_found_fine(
     await asyncio.to_thread(admin.create, specs)
     found = await findings(given)
     assert list(found) == [
-        *("configuration", "brokers", "topics", "target", "clock", "token"),
-        *("disk", "budget"),
+        *("configuration", "brokers", "topics", "keys", "target", "clock"),
+        *("token", "disk", "budget"),
     ]
     assert [one for lines in found.values() for one in lines if not one.ok] == []
     assert "good for 90 days" in found["token"][0].what
@@ -137,6 +138,28 @@ async def test_a_clock_that_is_off_is_told(
     found = [one async for one in doctor._target(given, ManualClock(time.time() - 30))]
     assert [one.ok for one in found] == [True, False]
     assert "NTP" in found[1].remedy
+
+
+async def test_keys_that_producers_place_differently_are_told(
+    kafka: EmbeddedKafka,
+    topic_factory: TopicFactory,
+    target: TargetSandbox,
+    tmp_path: Path,
+) -> None:
+    """One key may then lie in two partitions, and so may a visitor."""
+    topic = topic_factory("purchases", partitions=4)
+    given = settings(tmp_path, target.endpoint, kafka.bootstrap, topic)
+    for partitioner, fine in (("consistent_random", True), ("murmur2_random", False)):
+        producer = Producer(
+            {"bootstrap.servers": kafka.bootstrap, "partitioner": partitioner}
+        )
+        for number in range(100):
+            producer.produce(topic, b"x", f"visitor-{number}".encode())
+        assert producer.flush(20) == 0
+        (found,) = (await findings(given))["keys"]
+        assert found.ok is fine
+    assert 'key = "other"' in found.remedy
+    assert "of the newest 200 records" in found.what.lower()
 
 
 @pytest.mark.parametrize(
