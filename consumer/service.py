@@ -35,6 +35,7 @@ from consumer.kafka.input import InputConsumer
 from consumer.kafka.registry import Registry
 from consumer.kafka.topics import Cluster, TopicAdmin
 from consumer.plan.compile import Plan, compile_plan
+from consumer.plan.pseudonyms import Pseudonyms
 from consumer.profiles.directory import StateDirectory
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer, check_rendering
@@ -48,7 +49,11 @@ from consumer.stages.rekey import RekeyStage
 from consumer.stages.rekey_positions import SourcePositions
 from consumer.stages.rekey_report import RekeyReport
 from consumer.stages.rekeying import Rekeying
-from consumer.stages.topic_problems import cleanup_problem, count_problem
+from consumer.stages.topic_problems import (
+    cleanup_problem,
+    count_problem,
+    pseudonym_problem,
+)
 from consumer.stages.upload import UploadStage
 from consumer.stages.upload_connections import connect
 from consumer.telemetry.health import Health
@@ -302,10 +307,16 @@ class Service:
             names += [topics.source, topics.rekey_state]
         cluster = Cluster.of(admin.states(names))
         view = control.read(lambda: not self._stop.is_set())
-        generation, began_with = agree(control, view, plan, codec, partitions=count)
+        secret = settings.purchases.pseudonym_key
+        fingerprint = "" if secret is None else Pseudonyms(secret).fingerprint
+        generation, began_with = agree(
+            control, view, plan, codec, partitions=count, pseudonyms=fingerprint
+        )
         self._follower = ControlFollower(settings, control, view, self._clock)
-        self._forbidden = cleanup_problem(found, settings) or count_problem(
-            settings, began_with, count
+        self._forbidden = (
+            cleanup_problem(found, settings)
+            or count_problem(settings, began_with, count)
+            or pseudonym_problem(view.generations, fingerprint)
         )
         return cluster, generation
 
@@ -326,8 +337,20 @@ class Service:
         return RekeyStage(
             settings,
             source,
-            SourcePositions(settings, source, Changelog(settings), cluster),
-            Rekeying(plan, schemas, cluster.largest_records[topics.rekeyed]),
+            SourcePositions(
+                settings,
+                source,
+                Changelog(settings),
+                cluster,
+                forbidden=self._forbidden,
+            ),
+            Rekeying(
+                plan,
+                schemas,
+                largest_record=cluster.largest_records[topics.rekeyed],
+                grace=self._grace(),
+                limits=self._limits(),
+            ),
             Producers(
                 settings, directory, ClientReport(metrics, "rekeyer"), stage="rekey"
             ),
@@ -371,11 +394,7 @@ class Service:
             generation=generation,
             largest_record=cluster.largest_records[settings.topics.profiles]
             - RECORD_OVERHEAD,
-            limits=DeadLetterLimits(
-                settings.dead_letters.max_in_a_row,
-                settings.dead_letters.max_ratio,
-                settings.dead_letters.ratio_over,
-            ),
+            limits=self._limits(),
         )
         health = self.health.component("aggregate", stalled_after=STALLED_AFTER_SECONDS)
         return AggregateStage(
@@ -388,6 +407,13 @@ class Service:
             metrics=self.metrics,
             board=self.board,
             health=health,
+        )
+
+    def _limits(self) -> DeadLetterLimits:
+        """Give when dead letters are too many."""
+        allowed = self._settings.dead_letters
+        return DeadLetterLimits(
+            allowed.max_in_a_row, allowed.max_ratio, allowed.ratio_over
         )
 
     def _grace(self) -> SchemaGrace | None:

@@ -38,7 +38,8 @@ _PROGRESS: Final = "progress"
 class Generation:
     """One state of the configuration: definitions by attribute, profile schema.
 
-    `partitions` is what the input had when the application began, 0 if not known.
+    `partitions` is what the input had when the application began, 0 if not known;
+    `pseudonyms` the fingerprint of the key that visitor ids are hashed under, if any.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Generation:
     schema: str
     definitions: Mapping[str, str] = field(default_factory=dict)
     partitions: int = 0
+    pseudonyms: str = ""
     in_key: ClassVar[tuple[str, ...]] = ()
 
     @property

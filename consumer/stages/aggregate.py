@@ -136,7 +136,11 @@ class AggregateStage:
             if self._producer is None:
                 self._producer = self._new_producer()
             self._assign()
-            self._held.release(self._partitions.running, time.monotonic())
+            running = self._partitions.running.values()
+            self._held.release(
+                {one.number: one.position.next_offset for one in running},
+                time.monotonic(),
+            )
             self._watch_topic()
             restoring = bool(self._partitions.restoring)
             if restoring:

@@ -17,20 +17,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consumer.errors import PartitionHalt
-from consumer.events.dead_letter_limits import tallied
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
 from consumer.profiles.fold import Fold, Slots, assign_slots, hash128
 from consumer.profiles.overflow import ever_overfull, refused_events
 from consumer.profiles.seen import Ids, SeenIds
 from consumer.profiles.store import Changes, Position
+from consumer.stages.held import waiting
+from consumer.stages.too_many import count_dead_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from consumer.events.dead_letter_limits import Beyond, DeadLetterLimits
+    from consumer.events.dead_letter_limits import DeadLetterLimits
     from consumer.events.decode import Decoder
     from consumer.frames import Events, Records, Tally
     from consumer.plan.compile import Plan
@@ -128,8 +129,8 @@ class BatchWork:
         with watch.step("decode"):
             events = self._decoder.decode(records, verdicts)
         if verdicts.held:
-            waits, waiting = _waiting(records, verdicts)
-            rest = self.prepare(records.take(np.flatnonzero(~waiting)), partitions)
+            waits, left = waiting(records, verdicts)
+            rest = self.prepare(records.take(np.flatnonzero(~left)), partitions)
             rest.waits.update(waits)
             return rest
         halts: dict[int, PartitionHalt] = {}
@@ -154,7 +155,10 @@ class BatchWork:
                 outputs=outputs,
                 watch=watch,
             )
-        tallies, halts, cut = self._tallied(records, verdicts, partitions)
+        before = {n: partitions[n].position.tally for n in outputs}
+        tallies, halts, cut = count_dead_letters(
+            records, verdicts, before, self._limits
+        )
         if halts:
             # What lies before is written all the same: it shows what went wrong.
             rest = self.prepare(records.take(np.flatnonzero(~cut)), partitions)
@@ -257,29 +261,6 @@ class BatchWork:
         large = sizes > self._largest
         return large[slots.of_event], "profile_too_large"
 
-    def _tallied(
-        self,
-        records: Records,
-        verdicts: Verdicts,
-        partitions: Mapping[int, OpenPartition],
-    ) -> tuple[dict[int, Tally], dict[int, PartitionHalt], NDArray[np.bool_]]:
-        """Count dead letters; gives halts and the rows that they leave unread."""
-        tallies: dict[int, Tally] = {}
-        halts: dict[int, PartitionHalt] = {}
-        cut = np.zeros(len(records), bool)
-        if self._limits is None:
-            return tallies, halts, cut
-        refused = verdicts.outcomes == Outcome.DEAD_LETTERED
-        for number in np.unique(records.partitions).tolist():
-            rows = np.flatnonzero(records.partitions == number)
-            tally = partitions[number].position.tally
-            tallies[number], beyond = tallied(tally, refused[rows], self._limits)
-            if beyond is not None:
-                cut[rows[beyond.row :]] = True
-                row = int(rows[beyond.row])
-                halts[number] = _too_many(beyond, row, records, verdicts)
-        return tallies, halts, cut
-
     def _close(  # noqa: PLR0913 - the working set of one batch
         self,
         records: Records,
@@ -354,35 +335,6 @@ SENTENCES = {
     "profile_too_large": "The visitor's profile would exceed the largest record that "
     "the topic of profiles takes.",
 }
-
-
-def _waiting(
-    records: Records, verdicts: Verdicts
-) -> tuple[dict[int, str], NDArray[np.bool_]]:
-    """Give the partitions that wait, for what, and flag their rows from there on."""
-    waits: dict[int, str] = {}
-    rows = np.zeros(len(records), bool)
-    for row in sorted(verdicts.held):
-        number = int(records.partitions[row])
-        if number not in waits:
-            waits[number] = verdicts.held[row]
-            mine = records.partitions == number
-            rows |= mine & (records.offsets >= records.offsets[row])
-    return waits, rows
-
-
-def _too_many(
-    beyond: Beyond, row: int, records: Records, verdicts: Verdicts
-) -> PartitionHalt:
-    (letter,) = [one for one in verdicts.dead_letters if one.row == row]
-    return PartitionHalt(
-        "too_many_dead_letters",
-        "Mend the cause (`pos-consumer dead-letters list` shows what was kept), or "
-        "raise the limits in [dead_letters] to let these records go; then restart.",
-        what=f"Partition {records.partitions[row]} had {beyond.what}, and the record "
-        f"at offset {records.offsets[row]} would be one more "
-        f"({letter.reason}): {letter.sentence}",
-    )
 
 
 def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:

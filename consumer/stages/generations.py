@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-def agree(
+def agree(  # noqa: PLR0913 - what replicas agree on
     control: Control,
     view: ControlView,
     plan: Plan,
     codec: ProfileCodec,
     *,
     partitions: int,
+    pseudonyms: str = "",
 ) -> tuple[int, int]:
     """Find or announce our generation; teaches `codec` the schemas of the others.
 
     `view` is what the topic holds. Returns the generation's number, and how many
     partitions the input had when the application began; `partitions` is how many it
-    has now.
+    has now, `pseudonyms` the fingerprint of our key of pseudonyms.
 
     Raises `ConfigurationError` when an attribute's definition has changed.
     """
@@ -55,7 +56,14 @@ def agree(
     number = known[-1].number + 1 if known else 1
     schema = codec.current
     control.put(
-        Generation(number, schema.schema_id, schema.text, definitions, began_with)
+        Generation(
+            number,
+            schema.schema_id,
+            schema.text,
+            definitions,
+            began_with,
+            pseudonyms,
+        )
     )
     log.info("configuration announced", generation=number)
     return number, began_with

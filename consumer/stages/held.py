@@ -11,13 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from numpy.typing import NDArray
+
+    from consumer.frames import Records, Verdicts
     from consumer.kafka.input import InputConsumer
-    from consumer.stages.batch import OpenPartition
 
 log = structlog.get_logger(__name__)
 
@@ -53,11 +56,11 @@ class HeldPartitions:
             log.warning("a partition waits", partition=number, what=why)
             self._holds[number] = Hold(why, now + RETRY_SECONDS)
 
-    def release(self, running: Mapping[int, OpenPartition], now: float) -> None:
+    def release(self, next_offsets: Mapping[int, int], now: float) -> None:
         """Let those that have waited long enough go on from their position."""
         due = [n for n, hold in self._holds.items() if hold.until <= now]
         self.forget(due)
-        offsets = {n: running[n].position.next_offset for n in due if n in running}
+        offsets = {n: next_offsets[n] for n in due if n in next_offsets}
         if offsets:
             self._source.start(offsets)
 
@@ -65,3 +68,18 @@ class HeldPartitions:
         """Hold these no longer: they have left, or start anew."""
         for number in list(numbers):
             self._holds.pop(number, None)
+
+
+def waiting(
+    records: Records, verdicts: Verdicts
+) -> tuple[dict[int, str], NDArray[np.bool_]]:
+    """Give the partitions that wait, for what, and flag their rows from there on."""
+    waits: dict[int, str] = {}
+    rows = np.zeros(len(records), bool)
+    for row in sorted(verdicts.held):
+        number = int(records.partitions[row])
+        if number not in waits:
+            waits[number] = verdicts.held[row]
+            mine = records.partitions == number
+            rows |= mine & (records.offsets >= records.offsets[row])
+    return waits, rows

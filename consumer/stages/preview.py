@@ -124,11 +124,20 @@ def preview(
 
 def _by_visitor(plan: Plan, schemas: Schemas, records: Records) -> Records:
     """Give records the keys that the stage rekey would; the others keep theirs."""
-    rekeyed = Rekeying(plan, schemas, MAX_RECORD_BYTES).work(records)
-    keys = [*records.keys]
-    for row, key in zip(rekeyed.rows, rekeyed.keys, strict=True):
-        keys[row] = key
+    rekeying = Rekeying(plan, schemas, largest_record=MAX_RECORD_BYTES)
+    rekeyed = rekeying.work(records, {})
+    places = _places(rekeyed.records)
+    found = {places[r]: key for r, key in zip(rekeyed.rows, rekeyed.keys, strict=True)}
+    keys = [
+        found.get(place, key)
+        for place, key in zip(_places(records), records.keys, strict=True)
+    ]
     return replace(records, keys=keys)
+
+
+def _places(records: Records) -> list[tuple[int, int]]:
+    """Give each record's partition and offset."""
+    return list(zip(records.partitions.tolist(), records.offsets.tolist(), strict=True))
 
 
 class EmptyStore:
@@ -195,8 +204,7 @@ def _column(name: str, parts: list[pl.Series]) -> Column:
 def _became(records: Records, prepared: Prepared) -> list[Became]:
     """Say what each record that entered became, in their order."""
     worked = prepared.records
-    places = zip(worked.partitions.tolist(), worked.offsets.tolist(), strict=True)
-    rows = {place: row for row, place in enumerate(places)}
+    rows = {place: row for row, place in enumerate(_places(worked))}
     letters = {one.row: one for one in prepared.verdicts.dead_letters}
     result = []
     for partition, offset, timestamp in zip(

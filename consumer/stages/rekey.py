@@ -25,16 +25,20 @@ from consumer.errors import (
 )
 from consumer.events import dead_letters
 from consumer.failpoints import failpoint
+from consumer.stages.held import HeldPartitions
+from consumer.stages.rekey_positions import to_record
 from consumer.stages.topic_problems import out_of_range
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from consumer.config import Settings
     from consumer.frames import Records
     from consumer.kafka.input import InputConsumer
     from consumer.kafka.topics import Cluster
     from consumer.kafka.transaction import TransactionalProducer
     from consumer.stages.producers import Producers
-    from consumer.stages.rekey_positions import SourcePositions
+    from consumer.stages.rekey_positions import SourcePosition, SourcePositions
     from consumer.stages.rekey_report import RekeyReport
     from consumer.stages.rekeying import Rekeyed, Rekeying
     from consumer.telemetry.health import Component
@@ -78,6 +82,7 @@ class RekeyStage:
         self._laps: Laps
         self._stop = threading.Event()
         self._unassigned: list[int] = []
+        self._held = HeldPartitions(source)
 
     def run(self) -> None:
         """Loop until told to stop, then leave the group; raises what is a bug."""
@@ -112,8 +117,14 @@ class RekeyStage:
                 positions.restore(RESTORE_SECONDS)
                 self._introduce(producer)
             self._laps.to("report")
-            ends = self._source.ends()
-            self._report.show(positions, ends, waiting=bool(self._unassigned))
+            now = time.monotonic()
+            self._held.release(positions.next_offsets(), now)
+            self._report.show(
+                positions,
+                self._source.ends(),
+                self._held.why(),
+                waiting=bool(self._unassigned),
+            )
             self._laps.to("idle")
             settings = self._settings.aggregate
             wait = 0.0 if restoring else settings.commit_interval
@@ -133,12 +144,15 @@ class RekeyStage:
         self._report.rebalanced(change)
         leaving = {*change.revoked, *change.lost}
         self._positions.close(leaving)
+        self._held.forget(leaving)
         self._unassigned = [n for n in self._unassigned if n not in leaving]
         self._unassigned += change.assigned
 
     def _consumed(self, records: Records, producer: TransactionalProducer) -> None:
         """Work the records of running partitions; others come again after a seek."""
-        running = np.array(list(self._positions.running), np.int32)
+        held = self._held.why()
+        flowing = [n for n in self._positions.running if n not in held]
+        running = np.array(flowing, np.int32)
         ours = np.isin(records.partitions, running)
         if not ours.all():
             records = records.take(np.flatnonzero(ours))
@@ -147,21 +161,24 @@ class RekeyStage:
         self._report.taken(records)
         self._laps.to("work")
         try:
-            rekeyed = self._rekeying.work(records)
-        except PartitionHalt as halt:
+            tallies = {n: one.tally for n, one in self._positions.running.items()}
+            rekeyed = self._rekeying.work(records, tallies)
+        except PartitionHalt as unusable:
             # A schema that cannot be used: whoever produced by it is all over.
             for number in np.unique(records.partitions).tolist():
-                self._positions.halt(number, halt)
+                self._positions.halt(number, unusable)
             return
-        self._write(records, rekeyed, producer)
-        self._laps.to("report")
-        self._report.committed(rekeyed)
+        if len(rekeyed.records):
+            self._write(rekeyed, producer)
+            self._laps.to("report")
+            self._report.committed(rekeyed)
+        for number, halt in rekeyed.halts.items():
+            self._positions.halt(number, halt)
+        self._held.hold(rekeyed.waits, time.monotonic())
 
-    def _write(
-        self, records: Records, rekeyed: Rekeyed, producer: TransactionalProducer
-    ) -> None:
+    def _write(self, rekeyed: Rekeyed, producer: TransactionalProducer) -> None:
         """Write a batch in one transaction."""
-        topics = self._settings.topics
+        topics, records = self._settings.topics, rekeyed.records
         self._laps.to("produce")
         producer.begin()
         places = list(
@@ -194,7 +211,9 @@ class RekeyStage:
             home = number % self._cluster.partitions[topics.dead_letters]
             producer.produce(topics.dead_letters, home, [(kept, value)], headers)
         failpoint("after-rekey-produce")
-        self._commit(records.next_offsets(), producer)
+        self._commit(
+            self._positions.after(records.next_offsets(), rekeyed.tallies), producer
+        )
 
     def _introduce(self, producer: TransactionalProducer) -> None:
         """Write the first positions of new partitions, before they have a record."""
@@ -204,16 +223,19 @@ class RekeyStage:
             self._commit(fresh, producer)
 
     def _commit(
-        self, next_offsets: dict[int, int], producer: TransactionalProducer
+        self,
+        reached: Mapping[int, SourcePosition],
+        producer: TransactionalProducer,
     ) -> None:
         """Add the positions reached, and commit."""
         topics, positions = self._settings.topics, self._positions
-        for number, offset in next_offsets.items():
-            record = positions.record(number, offset)
-            producer.produce(topics.rekey_state, positions.home(number), [record])
+        for number, position in reached.items():
+            home = positions.home(number)
+            producer.produce(topics.rekey_state, home, [to_record(number, position)])
         self._laps.to("commit")
+        next_offsets = {number: one.next_offset for number, one in reached.items()}
         producer.commit(topics.source, next_offsets, self._source.group_metadata())
-        positions.advance(next_offsets)
+        positions.advance(reached)
         self._metrics.transactions.labels("committed").inc()
 
     def _recover(self, error: PosConsumerError) -> None:
@@ -223,6 +245,7 @@ class RekeyStage:
         self._producers.discard(error)
         held = [*self._positions.running, *self._positions.restoring]
         self._positions.close(held)
+        self._held.forget(held)
         self._source.pause(held)
         self._unassigned += [n for n in held if n not in self._unassigned]
         self._stop.wait(RECOVERY_PAUSE_SECONDS)

@@ -12,15 +12,16 @@ our topic counts; committed offsets may expire or be reset.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
 from consumer.errors import PartitionHalt
+from consumer.frames import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from consumer.config import Settings
@@ -35,10 +36,11 @@ KEY: Final = "position/"
 
 @dataclass(frozen=True, slots=True)
 class SourcePosition:
-    """How far a partition of the source has been rekeyed."""
+    """How far a partition of the source has been rekeyed; `tally` of dead letters."""
 
     topic_id: str
     next_offset: int
+    tally: Tally = field(default_factory=Tally)
 
     def to_json(self) -> bytes:
         """Write the record's value."""
@@ -47,7 +49,13 @@ class SourcePosition:
     @classmethod
     def from_json(cls, data: bytes) -> Self:
         """Read what `to_json` wrote."""
-        return cls(**json.loads(data))
+        found = json.loads(data)
+        return cls(**found | {"tally": Tally(**found["tally"])})
+
+
+def to_record(number: int, position: SourcePosition) -> tuple[bytes, bytes]:
+    """Give the record that keeps a position in `rekey-state`."""
+    return f"{KEY}{number}".encode(), position.to_json()
 
 
 class SourcePositions:
@@ -59,8 +67,14 @@ class SourcePositions:
         source: InputConsumer,
         changelog: Changelog,
         cluster: Cluster,
+        *,
+        forbidden: PartitionHalt | None = None,
     ) -> None:
-        """Join the parts; nothing is read yet."""
+        """Join the parts; nothing is read yet.
+
+        `forbidden` is a problem that lets no partition run.
+        """
+        self._forbidden = forbidden
         self._settings = settings
         self._source = source
         self._changelog = changelog
@@ -69,23 +83,37 @@ class SourcePositions:
         self._topic_id = cluster.topic_ids[settings.topics.source]
         self._committed: dict[int, int] = {}
         self._found: dict[int, SourcePosition] = {}
-        self.running: dict[int, int] = {}
+        self.running: dict[int, SourcePosition] = {}
         self.restoring: set[int] = set()
         self.halted: dict[int, PartitionHalt] = {}
-        self.new: dict[int, int] = {}
+        self.new: dict[int, SourcePosition] = {}
 
     def home(self, number: int) -> int:
         """Give the partition of our topic that keeps a position."""
         return number % self._homes
 
-    def record(self, number: int, next_offset: int) -> tuple[bytes, bytes]:
-        """Give the record that keeps a position."""
-        position = SourcePosition(self._topic_id, next_offset)
-        return f"{KEY}{number}".encode(), position.to_json()
+    def next_offsets(self) -> dict[int, int]:
+        """Give where each running partition goes on."""
+        return {number: one.next_offset for number, one in self.running.items()}
+
+    def after(
+        self, next_offsets: Mapping[int, int], tallies: Mapping[int, Tally]
+    ) -> dict[int, SourcePosition]:
+        """Give the positions after a batch."""
+        return {
+            number: SourcePosition(
+                self._topic_id, offset, tallies.get(number, self.running[number].tally)
+            )
+            for number, offset in next_offsets.items()
+        }
 
     def assign(self, numbers: Iterable[int]) -> None:
         """Begin to find where partitions go on; retriable where it cannot be known."""
         wanted = [n for n in numbers if n not in self.restoring | self.running.keys()]
+        if (halt := self._forbidden) is not None:
+            for number in wanted:
+                self.halt(number, halt)
+            return
         if not wanted:
             return
         committed = self._source.committed(wanted)
@@ -117,7 +145,8 @@ class SourcePositions:
         committed = self._committed.pop(number, -1)
         position = self._found.get(number)
         if position is None:
-            offset = self.new[number] = self._first(number, committed)
+            offset = self._first(number, committed)
+            position = self.new[number] = SourcePosition(self._topic_id, offset)
         elif position.topic_id != self._topic_id:
             raise PartitionHalt(
                 "topic_recreated",
@@ -135,7 +164,7 @@ class SourcePositions:
                     committed=committed if committed >= 0 else None,
                     position=offset,
                 )
-        self.running[number] = offset
+        self.running[number] = position
         self._source.start({number: offset})
         log.info("partition begins", stage="rekey", partition=number, offset=offset)
 
@@ -153,9 +182,9 @@ class SourcePositions:
             start = "earliest"  # the application is not new, the partition is
         return self._source.offset_for(start, number)
 
-    def advance(self, next_offsets: dict[int, int]) -> None:
+    def advance(self, positions: Mapping[int, SourcePosition]) -> None:
         """Take what a transaction committed."""
-        self.running.update(next_offsets)
+        self.running.update(positions)
 
     def halt(self, number: int, halt: PartitionHalt) -> None:
         """Stop one partition, visibly; the others go on."""

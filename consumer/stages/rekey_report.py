@@ -42,11 +42,20 @@ class RekeyReport(LoopReport):
             metrics.dead_letters.labels(letter.reason).inc()
 
     def show(
-        self, positions: SourcePositions, ends: Mapping[int, int], *, waiting: bool
+        self,
+        positions: SourcePositions,
+        ends: Mapping[int, int],
+        held: Mapping[int, str],
+        *,
+        waiting: bool,
     ) -> None:
-        """Tell where the partitions are; `waiting` while some have yet to be taken."""
+        """Tell where the partitions are; `waiting` while some have yet to be taken.
+
+        `held` are partitions that wait for something outside, and for what.
+        """
         self._health.degrade(
             {f"partition {n}": halt.reason for n, halt in positions.halted.items()}
+            | {f"partition {n}": why for n, why in held.items()}
         )
         if positions.restoring:
             self._health.wait(f"finding {len(positions.restoring)} positions")
@@ -57,12 +66,15 @@ class RekeyReport(LoopReport):
             return
         self._shown_at = now
         present = dict.fromkeys(positions.running, "running")
+        present |= {n: "waiting" for n in held if n in present}
         present |= {n: f"halted: {h.reason}" for n, h in positions.halted.items()}
         for number in self._shown.keys() - present.keys():
             self._metrics.forget_partition(_STAGE, number)
             self._board.forget(_STAGE, number)
         for number, state in present.items():
-            self._show(number, state, positions.running.get(number), ends.get(number))
+            position = positions.running.get(number)
+            at = None if position is None else position.next_offset
+            self._show(number, state, at, ends.get(number))
         for number, halt in positions.halted.items():
             place = _STAGE, str(number), halt.reason
             self._metrics.partition_halted.labels(*place).set(1)

@@ -7,18 +7,26 @@ aggregate stage decodes them again, and judges everything but the visitor itself
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
 from consumer.frames import DeadLetter, Outcome, Verdicts
+from consumer.stages.held import waiting
+from consumer.stages.too_many import count_dead_letters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from consumer.errors import PartitionHalt
+    from consumer.events.dead_letter_limits import DeadLetterLimits
     from consumer.events.decode import Schemas
-    from consumer.frames import Records
+    from consumer.events.grace import SchemaGrace
+    from consumer.frames import Events, Records, Tally
     from consumer.plan.compile import Plan
 
 # Lengths, deltas, the checksum of the batch and the origin that is added.
@@ -29,12 +37,18 @@ FRAMING_BYTES = 300
 class Rekeyed:
     """A batch: rows that go on, in order, with their keys, and all verdicts.
 
-    The outcome `folded` of a row that goes on says only that it was not refused here.
+    `records` may be fewer than entered: what is behind a record that waits or halts its
+    partition is left out. The outcome `folded` of a row that goes on says only that it
+    was not refused here.
     """
 
+    records: Records
     rows: list[int]
     keys: list[bytes]
     verdicts: Verdicts
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    halts: dict[int, PartitionHalt] = field(default_factory=dict)
+    waits: dict[int, str] = field(default_factory=dict)
 
     def ended(self) -> dict[Outcome, int]:
         """Count the records that go no further, by outcome."""
@@ -46,18 +60,50 @@ class Rekeyed:
 class Rekeying:
     """Finds the visitors of records, and nothing else of them."""
 
-    def __init__(self, plan: Plan, schemas: Schemas, largest_record: int) -> None:
-        """Refuse records that would exceed `largest_record` bytes under their key."""
-        self._decoder = Decoder(schemas, Mapper(visitors_only(plan)))
-        self._largest = largest_record
+    def __init__(
+        self,
+        plan: Plan,
+        schemas: Schemas,
+        *,
+        largest_record: int,
+        grace: SchemaGrace | None = None,
+        limits: DeadLetterLimits | None = None,
+    ) -> None:
+        """Refuse records that would exceed `largest_record` bytes under their key.
 
-    def work(self, records: Records) -> Rekeyed:
-        """Find the key of each record. Raises `PartitionHalt` as the decoder does."""
+        A partition with more dead letters than `limits` allow halts.
+        """
+        self._decoder = Decoder(schemas, Mapper(visitors_only(plan)), grace)
+        self._largest = largest_record
+        self._limits = limits
+
+    def work(self, records: Records, tallies: Mapping[int, Tally]) -> Rekeyed:
+        """Find the key of each record; `tallies` are those of their partitions.
+
+        Raises `PartitionHalt` as the decoder does.
+        """
         verdicts = Verdicts.of(len(records))
         events = self._decoder.decode(records, verdicts)
+        if verdicts.held:
+            waits, left = waiting(records, verdicts)
+            rest = self.work(records.take(np.flatnonzero(~left)), tallies)
+            rest.waits.update(waits)
+            return rest
+        rows, keys = self._keys(records, events, verdicts)
+        after, halts, cut = count_dead_letters(records, verdicts, tallies, self._limits)
+        if halts:
+            rest = self.work(records.take(np.flatnonzero(~cut)), tallies)
+            rest.halts.update(halts)
+            return rest
+        return Rekeyed(records, rows, keys, verdicts, after)
+
+    def _keys(
+        self, records: Records, events: Events | None, verdicts: Verdicts
+    ) -> tuple[list[int], list[bytes]]:
+        rows: list[int] = []
+        keys: list[bytes] = []
         if events is None:
-            return Rekeyed([], [], verdicts)
-        rows, keys = [], []
+            return rows, keys
         visitors = events.identity["visitor"].to_list()
         for row, visitor in zip(events.records.tolist(), visitors, strict=True):
             key = visitor.encode()
@@ -67,7 +113,7 @@ class Rekeying:
                 continue
             rows.append(row)
             keys.append(key)
-        return Rekeyed(rows, keys, verdicts)
+        return rows, keys
 
 
 TOO_LARGE = "The topic of rekeyed records takes no record of this size."

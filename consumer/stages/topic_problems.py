@@ -4,6 +4,7 @@
 |---|---|---|
 | `cleanup_policy` | `profiles` or `state` is not compacted, or not only | all |
 | `partition_count_changed` | the input had another number of partitions | all |
+| `pseudonym_key_changed` | profiles were written under another key | all |
 | `offset_out_of_range` | records were removed before they were read | that one |
 | `partition_absent` | `profiles` or `state` has fewer than the input | those |
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from consumer.config import Settings
+    from consumer.kafka.control_records import Generation
     from consumer.kafka.topics import Cluster, Difference
 
 
@@ -47,6 +49,22 @@ def count_problem(settings: Settings, was: int, now: int) -> PartitionHalt | Non
         "under another `application`.",
         what=f"{source} had {was} partitions and has {now} now: visitors' events may "
         "come in other partitions than their profiles are in.",
+    )
+
+
+def pseudonym_problem(
+    known: Iterable[Generation], fingerprint: str
+) -> PartitionHalt | None:
+    """Find out whether visitors had other names when their profiles were written."""
+    if all(one.pseudonyms == fingerprint for one in known):
+        return None
+    return PartitionHalt(
+        "pseudonym_key_changed",
+        "Bring the key of purchases.pseudonym_key back, or start anew under another "
+        "`application`.",
+        what="Profiles were written under another key of pseudonyms than the one that "
+        "is configured, or only one of the two has a key: every visitor would be "
+        "somebody else.",
     )
 
 

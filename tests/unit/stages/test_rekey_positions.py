@@ -104,7 +104,7 @@ def test_the_position_kept_counts_whatever_is_committed() -> None:
     made.assign([0, 1, 2])
     made.restore(0.0)
     assert source.started == {0: 40, 1: 41, 2: 42}
-    assert made.running == source.started
+    assert made.next_offsets() == source.started
     assert not made.new
 
 
@@ -115,7 +115,7 @@ def test_a_new_application_begins_where_it_is_told_to(start: str, offset: int) -
     made.assign([0])
     made.restore(0.0)
     assert source.started == {0: offset}
-    assert made.new == {0: offset}
+    assert made.new == {0: SourcePosition("id", offset)}
 
 
 def test_a_partition_that_was_added_later_begins_at_its_beginning() -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consumer.config import Settings
+from consumer.kafka.control_records import Generation
 from consumer.kafka.topics import Cluster, Difference
 from consumer.stages.topic_problems import (
     absence_problem,
     cleanup_problem,
     count_problem,
+    pseudonym_problem,
 )
 
 if TYPE_CHECKING:
@@ -68,3 +70,15 @@ def test_a_partition_without_a_place_for_its_state_halts_alone() -> None:
     assert halt is not None
     assert halt.reason == "partition_absent"
     assert topics.profiles in str(halt)
+
+
+def test_another_key_of_pseudonyms_halts_everything() -> None:
+    """Also one that was added or taken away; a new application may have any."""
+    under = [Generation(number, 1, "", pseudonyms="aa") for number in (1, 2)]
+    assert pseudonym_problem([], "bb") is None
+    assert pseudonym_problem(under, "aa") is None
+    for fingerprint in ("bb", ""):
+        found = pseudonym_problem(under, fingerprint)
+        assert found is not None
+        assert found.reason == "pseudonym_key_changed"
+    assert pseudonym_problem([Generation(1, 1, "")], "aa") is not None
