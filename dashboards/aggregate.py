@@ -77,7 +77,7 @@ AGGREGATE: Final = Page(
                 Panel(
                     "Records not yet rekeyed",
                     "By partition of the source.",
-                    (Query(series("lag_records", stage="rekey"), "{{partition}}"),),
+                    (Query(owned("lag_records", "", stage="rekey"), "{{partition}}"),),
                     "short",
                 ),
             ),
