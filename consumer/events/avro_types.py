@@ -88,8 +88,8 @@ class Type:
     @property
     def is_struct_of_branches(self) -> bool:
         """Whether its column is a struct with a field for each branch."""
-        several = self.kind == "union" and len(self.branches) > 1
-        return several and any(b.arrow != self.arrow for b in self.branches)
+        struct = self.kind == "union" and pa.types.is_struct(self.arrow)
+        return struct and any(one.arrow != self.arrow for one in self.branches)
 
 
 def parse(text: str) -> tuple[dict[str, Any], Type]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import pyarrow as pa
+import structlog
 
 from consumer.errors import PartitionHalt, RegistryUnreachable, SchemaError
 from consumer.events.mapping import joined
+from consumer.events.resolve import Resolution, Unfit, resolution
 from consumer.frames import DeadLetter, Events, Outcome
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from consumer.events.grace import SchemaGrace
     from consumer.events.mapping import Mapper
     from consumer.frames import Records, Verdicts
+
+log = structlog.get_logger(__name__)
 
 FRAME = 5
 MAGIC = 0
@@ -39,7 +44,14 @@ class Schemas(Protocol):
         ...
 
     def newest(self) -> tuple[int, Codec]:
-        """Give the schema that expressions are checked against, and its id."""
+        """Give the schema that expressions are checked against, and its id.
+
+        It is the same one as long as the process runs.
+        """
+        ...
+
+    def name(self, schema_id: int) -> str:
+        """Name a schema for people, with its version where that is known."""
         ...
 
 
@@ -56,7 +68,7 @@ class Decoder:
         self._schemas = schemas
         self._mapper = mapper
         self._grace = grace
-        self._unfit: dict[int, str] = {}
+        self._resolutions: dict[int, Resolution | str] = {}
 
     def decode(self, records: Records, verdicts: Verdicts) -> Events | None:
         """Decode a batch; None where no record is an event.
@@ -137,13 +149,9 @@ class Decoder:
             return None
         if self._grace is not None:
             self._grace.known(schema_id)
-        if schema_id not in self._unfit:
-            self._unfit[schema_id] = self._mapper.unfit(codec.schema)
-        if why := self._unfit[schema_id]:
-            sentence = f"Schema {schema_id} {why}."
-            for row in rows.tolist():
-                letter = DeadLetter(row, "schema_does_not_fit", sentence, schema_id)
-                verdicts.refuse(letter)
+        resolution = self._resolution(schema_id, codec)
+        if isinstance(resolution, str):
+            self._refuse_unfit(schema_id, rows, resolution, verdicts)
             return None
         values = records.values
         decoded = codec.decode([values[row] or b"" for row in rows.tolist()])
@@ -151,12 +159,47 @@ class Decoder:
             row = int(rows[refusal.row])
             letter = DeadLetter(row, refusal.reason, refusal.sentence, schema_id)
             verdicts.refuse(letter)
-        mapped = self._mapper.map(rows[decoded.rows], decoded.columns)
+        rows, columns = rows[decoded.rows], decoded.columns
+        columns, other = resolution.apply(columns)
+        if other.any():
+            sentence = f"A value is of a type that {OTHER}"
+            self._refuse_unfit(schema_id, rows[other], sentence, verdicts)
+            rows, columns = rows[~other], columns.filter(pa.array(~other))
+        mapped = self._mapper.map(rows, columns)
         for letter in mapped.dead_letters:
             verdicts.refuse(
                 DeadLetter(letter.row, letter.reason, letter.sentence, schema_id)
             )
         return mapped.events
+
+    def _resolution(self, schema_id: int, codec: Codec) -> Resolution | str:
+        """Make the way to the expected columns, once; or say why there is none."""
+        if (found := self._resolutions.get(schema_id)) is not None:
+            return found
+        newest, expected = self._schemas.newest()
+        made: Resolution | str
+        try:
+            made = resolution(expected.type, codec.type, self._mapper.reads())
+        except Unfit as why:
+            made = (
+                f"{self._schemas.name(schema_id)} {why}, but the configuration reads "
+                f"that, as schema {newest} has it: give the field a default or an "
+                "alias there, or read another, and replay the dead letters."
+            )
+        if isinstance(made, str):
+            log.error("a schema does not fit", schema_id=schema_id, what=made)
+        return self._resolutions.setdefault(schema_id, made)
+
+    def _refuse_unfit(
+        self,
+        schema_id: int,
+        rows: NDArray[np.int64],
+        sentence: str,
+        verdicts: Verdicts,
+    ) -> None:
+        for row in rows.tolist():
+            letter = DeadLetter(row, "schema_does_not_fit", sentence, schema_id)
+            verdicts.refuse(letter)
 
     def _refuse_unknown(
         self,
@@ -174,6 +217,7 @@ class Decoder:
 
 
 BAD_HEAD = b"\xff" * FRAME
+OTHER = "the schema does not have against which the configuration was checked."
 
 
 def _unknown(row: int, schema_id: int) -> DeadLetter:

@@ -67,31 +67,9 @@ class Mapper:
         self._of_events = plan.reading("event")
         self._of_items = plan.reading("items")
 
-    def unfit(self, schema: pa.Schema) -> str:
-        """Say what keeps records of a schema from being mapped; empty if nothing.
-
-        A column must have the type that the expressions were checked with: another
-        could silently mean something else, as seconds do where milliseconds were.
-        """
-        found = pl.DataFrame(schema.empty_table()).schema
-        lacking = [name for name in self._plan.columns if name not in found]
-        if lacking:
-            return f"has no {', '.join(lacking)}"
-        other = [
-            f"{name} as {found[name]} where {dtype} is expected"
-            for name, dtype in self._plan.columns.items()
-            if not self._alike(dtype, found[name])
-        ]
-        return f"has {', '.join(other)}" if other else ""
-
-    def _alike(self, expected: pl.DataType, found: pl.DataType) -> bool:
-        """Compare types; line items may have fields that nobody reads."""
-        if isinstance(expected, pl.List) and isinstance(found, pl.List):
-            checked, has = _fields(expected.inner), _fields(found.inner)
-            if checked and has:
-                read = self._plan.item_columns
-                return all(checked.get(name) == has.get(name) for name in read)
-        return expected == found
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        """Give the paths of the fields that are read."""
+        return self._plan.reads()
 
     def map(self, rows: NDArray[np.int64], columns: pa.RecordBatch) -> Mapped:
         """Map records; `rows` are their places in the batch, in order."""
@@ -204,12 +182,6 @@ SENTENCES = {
     "out_of_range": f"A number is beyond {LARGEST_OPERAND:,}, which sums do not take, "
     f"a float beyond {LARGEST_FLOAT:.0e}, or a time outside the years 1 to 9999.",
 }
-
-
-def _fields(dtype: object) -> dict[str, object]:
-    if not isinstance(dtype, pl.Struct):
-        return {}
-    return {field.name: field.dtype for field in dtype.fields}
 
 
 def joined(parts: list[Events]) -> Events:

@@ -46,6 +46,10 @@ class Registry(Protocol):
         """Give the id and text of a subject's latest schema, None without one."""
         ...
 
+    def version(self, subject: str, schema_id: int) -> int | None:
+        """Give a schema's version in a subject, None where it has none."""
+        ...
+
 
 def cache_folder(state_dir: Path, address: str, subject: str) -> Path:
     """Give each registry and subject a folder: ids mean something in theirs only."""
@@ -71,6 +75,7 @@ class RegisteredSchemas:
         self._monotonic = monotonic
         self._codecs: dict[int, Codec] = {}
         self._unknown: dict[int, float] = {}
+        self._newest: tuple[int, Codec] | None = None
         self._down: RegistryUnreachable | None = None
         self._down_until = self._down_seconds = 0.0
 
@@ -118,6 +123,20 @@ class RegisteredSchemas:
         Raises `SchemaError` where the subject has none, `RegistryUnreachable` where
         nothing is known of it.
         """
+        if self._newest is None:
+            self._newest = self._find_newest()
+        return self._newest
+
+    def name(self, schema_id: int) -> str:
+        """Name a schema, with its version in the subject where that can be told."""
+        try:
+            version = self._registry.version(self._subject, schema_id)
+        except RegistryUnreachable:
+            version = None
+        known = "" if version is None else f" (version {version} of {self._subject})"
+        return f"Schema {schema_id}{known}"
+
+    def _find_newest(self) -> tuple[int, Codec]:
         try:
             found = self._registry.latest(self._subject)
         except RegistryUnreachable as error:

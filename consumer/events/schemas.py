@@ -21,6 +21,7 @@ class SchemaFolder:
         """Read from `folder`. Raises `SchemaError` when it holds no schema."""
         self._folder = folder
         self._codecs: dict[int, Codec | None] = {}
+        self._newest: int | None = None
         if not self.ids():
             raise SchemaError(
                 f"{folder} holds no schema.",
@@ -46,11 +47,17 @@ class SchemaFolder:
 
     def newest(self) -> tuple[int, Codec]:
         """Give the schema with the greatest id: expressions are checked against it."""
-        schema_id = self.ids()[-1]
+        if self._newest is None:
+            self._newest = self.ids()[-1]
+        schema_id = self._newest
         codec = self.codec(schema_id)
         if codec is None:
             raise SchemaError(f"Schema {schema_id} vanished from {self._folder}.")
         return schema_id, codec
+
+    def name(self, schema_id: int) -> str:
+        """Name a schema, and its file."""
+        return f"Schema {schema_id} ({schema_id}.avsc)"
 
     def _load(self, schema_id: int) -> Codec | None:
         path = self._folder / f"{schema_id}.avsc"

@@ -52,6 +52,12 @@ class Registry:
         schema_id: int = found.schema_id
         return schema_id, _text(found.schema, f"The latest schema of {subject}")
 
+    def version(self, subject: str, schema_id: int) -> int | None:
+        """Give a schema's version in a subject, None where it has none there."""
+        found = self._ask(lambda client: client.get_schema_versions(schema_id)) or []
+        versions = [one.version for one in found if one.subject == subject]
+        return max(versions, default=None)
+
     def _ask(self, question: Callable[[SchemaRegistryClient], Any]) -> Any:  # noqa: ANN401 - what the client gives
         # Its imports take a third of a second, and most processes have no registry.
         from confluent_kafka.schema_registry import (  # noqa: PLC0415

@@ -15,7 +15,7 @@ import polars as pl
 
 from consumer.errors import ConfigurationError
 from consumer.plan.compile_attribute import compile_attribute
-from consumer.plan.expressions import Expression, check_row_wise, parse
+from consumer.plan.expressions import Expression, check_row_wise, parse, paths
 from consumer.plan.keys import check_one_key
 from consumer.plan.pseudonyms import Pseudonyms
 
@@ -56,6 +56,20 @@ class Plan:
     def reading(self, source: str) -> tuple[AttributePlan, ...]:
         """Give the attributes with `from = source`, in order."""
         return tuple(a for a in self.attributes if a.source == source)
+
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        """Give the paths of the event's fields that are read; `[]` is a list's item."""
+        read = [self.event_id, self.visitor, self.key, self.event_time]
+        read += self.operands(self.reading("event"))
+        found = frozenset[tuple[str, ...]]().union(*map(paths, read))
+        if self.items is None:
+            return found
+        lists = paths(self.items)
+        below = self.operands(self.reading("items"))
+        of_items = frozenset[tuple[str, ...]]().union(*map(paths, below))
+        own = {path for path in of_items if path[0] in self.item_columns} or {()}
+        outer = {path[1:] if path[0] == "event" else path for path in of_items - own}
+        return found | outer | {(*at, "[]", *path) for at in lists for path in own}
 
     @staticmethod
     def operands(attributes: tuple[AttributePlan, ...]) -> list[pl.Expr]:

@@ -59,6 +59,7 @@ ROW_WISE_FUNCTIONS = frozenset(
 ROW_WISE_BOOLEANS = frozenset(
     {"IsNull", "IsNotNull", "Not", "IsIn", "IsBetween", "IsNan", "IsNotNan"}
 )
+NO_EXPRESSIONS = frozenset({"function", "dtype", "Literal", "options"})
 CHANGES_LENGTH = frozenset({"ConcatVertical", "Explode", "Split", "ExtractAll"})
 
 
@@ -174,8 +175,29 @@ def _walk(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON
     elif isinstance(node, dict):
         yield node
         for name, child in node.items():
-            if name not in {"function", "dtype", "Literal", "options"}:
+            if name not in NO_EXPRESSIONS:
                 yield from _walk(child)
+
+
+def paths(expr: pl.Expr) -> frozenset[tuple[str, ...]]:
+    """Give what an expression reads: columns, and fields of structs below them."""
+    return frozenset(_paths(json.loads(expr.meta.serialize(format="json"))))
+
+
+def _paths(node: Any) -> set[tuple[str, ...]]:  # noqa: ANN401 - parsed JSON
+    if isinstance(node, list):
+        return set[tuple[str, ...]]().union(*map(_paths, node))
+    if not isinstance(node, dict):
+        return set()
+    if isinstance(node.get("Column"), str):
+        return {(node["Column"],)}
+    below = [value for name, value in node.items() if name not in NO_EXPRESSIONS]
+    found = set[tuple[str, ...]]().union(*map(_paths, below))
+    called = node.get("function")
+    if isinstance(called, dict) and isinstance(called.get("StructExpr"), dict):
+        field = called["StructExpr"].get("FieldByName")
+        return {(*path, field) for path in found} if field else found
+    return found
 
 
 def _check_node(key: str, sql: str, node: dict[str, Any]) -> None:

@@ -50,6 +50,11 @@ class FakeRegistry:
             return None
         return self.newest, self.schemas[self.newest]
 
+    def version(self, subject: str, schema_id: int) -> int | None:
+        """Number the versions by their ids."""
+        self._answer()
+        return schema_id if subject == "purchases-value" else None
+
     def _answer(self) -> None:
         self.questions += 1
         if self.down:
