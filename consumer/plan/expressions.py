@@ -181,7 +181,11 @@ def _walk(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON
 
 def paths(expr: pl.Expr) -> frozenset[tuple[str, ...]]:
     """Give what an expression reads: columns, and fields of structs below them."""
-    return frozenset(_paths(json.loads(expr.meta.serialize(format="json"))))
+    try:
+        tree = json.loads(expr.meta.serialize(format="json"))
+    except PolarsError:  # a function of ours: what it is given is read
+        return frozenset[tuple[str, ...]]().union(*map(paths, expr.meta.pop()))
+    return frozenset(_paths(tree))
 
 
 def _paths(node: Any) -> set[tuple[str, ...]]:  # noqa: ANN401 - parsed JSON
