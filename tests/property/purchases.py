@@ -50,7 +50,14 @@ PRICE = {
     "name": "price",
     "type": [
         "null",
-        {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+        {
+            "type": "fixed",
+            "name": "Price",
+            "size": 5,
+            "logicalType": "decimal",
+            "precision": 9,
+            "scale": 2,
+        },
     ],
 }
 PRICED = {**SCHEMA, "fields": [*SCHEMA["fields"], PRICE]}

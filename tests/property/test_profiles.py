@@ -53,7 +53,7 @@ SCHEMAS = {
     "fast": (UNPRICED, purchases.SCHEMA),
     "safe": (MODELS, purchases.PRICED),
 }
-"""With decimals the safe codec serves the schema, without them the fast one."""
+"""A fixed of five bytes is left to the safe codec; without it the fast one serves."""
 
 
 @pytest.mark.parametrize("codec", SCHEMAS)
