@@ -26,6 +26,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     POS_CONSUMER__AGGREGATE__STATE_DIR=/var/lib/pos-consumer \
+    NUMBA_CACHE_DIR=/var/lib/pos-consumer/compiled \
     POS_CONSUMER_CONFIG=/etc/pos-consumer/pos-consumer.toml
 USER 10001:10001
 VOLUME ["/var/lib/pos-consumer"]

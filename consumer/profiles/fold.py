@@ -8,7 +8,7 @@ written to the store and to Kafka is the caller's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -116,16 +116,29 @@ class Fold:
             nothing[plan.name] = aggregate.to_arrow(state)
         return pa.RecordBatch.from_pydict(nothing)
 
-    def replayed(
-        self, slots: Slots, stored: pa.RecordBatch, offsets: Ints
-    ) -> NDArray[np.bool_]:
-        """Flag events at or below what their visitor's profile has folded already.
+    def whole(self, stored: pa.RecordBatch) -> pa.RecordBatch:
+        """Fill in what profiles of an older schema lack, as a new visitor has it."""
+        neutral = self.neutral(stored.schema)
+        columns = {
+            name: stored.column(name).fill_null(neutral.column(name)[0])
+            for name, _ in HEADER
+        }
+        for plan, aggregate in self._attributes:
+            state = aggregate.from_arrow(stored.column(plan.name))
+            columns[plan.name] = aggregate.to_arrow(state)
+        return pa.RecordBatch.from_pydict(columns)
 
-        `stored` has a row a slot; a new visitor's is `neutral`.
-        """
-        reached = stored.column("source_offset").fill_null(-1).to_numpy()
-        flags: NDArray[np.bool_] = offsets <= reached[slots.of_event]
-        return flags
+    def lift(self, slots: Slots, events: Events, offsets: Ints) -> pa.RecordBatch:
+        """Give the profiles that the visitors would have by these events alone."""
+        count = len(slots)
+        reached = np.full(count, -1)
+        np.maximum.at(reached, slots.of_event, offsets)
+        columns = self._header(slots, np.ones(count, np.int64), reached)
+        operands = Operands(events, slots.of_event, count)
+        for plan, aggregate in self._attributes:
+            rows = operands.rows(plan, ordered=plan.aggregate in ORDERED)
+            columns[plan.name] = aggregate.to_arrow(aggregate.lift(rows))
+        return pa.RecordBatch.from_pydict(columns)
 
     def fold(
         self, slots: Slots, events: Events, offsets: Ints, stored: pa.RecordBatch
@@ -142,22 +155,22 @@ class Fold:
         reached = reached.copy()
         np.maximum.at(reached, slots.of_event, offsets)
         versions = stored.column("version").fill_null(0).to_numpy(zero_copy_only=False)
-        names = ["visitor", "version", "generation", "source_partition"]
-        columns: list[pa.Array] = [
-            slots.visitors,
-            pa.array(versions + 1),
-            pa.array(np.full(count, self._generation, np.int32)),
-            pa.array(slots.partitions),
-            pa.array(reached),
-            pa.array(np.zeros(count, np.int32)),
-        ]
-        names += ["source_offset", "as_of_day"]
+        columns = self._header(slots, versions + 1, reached)
         operands = Operands(events, slots.of_event, count)
         for plan, aggregate in self._attributes:
             rows = operands.rows(plan, ordered=plan.aggregate in ORDERED)
             held = aggregate.from_arrow(stored.column(plan.name))
-            columns.append(
-                aggregate.to_arrow(aggregate.combine(held, aggregate.lift(rows)))
-            )
-            names.append(plan.name)
-        return pa.RecordBatch.from_arrays(columns, names=names)
+            state = aggregate.combine(held, aggregate.lift(rows))
+            columns[plan.name] = aggregate.to_arrow(state)
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _header(self, slots: Slots, versions: Ints, reached: Ints) -> dict[str, Any]:
+        count = len(slots)
+        return {
+            "visitor": slots.visitors,
+            "version": pa.array(versions),
+            "generation": pa.array(np.full(count, self._generation, np.int32)),
+            "source_partition": pa.array(slots.partitions),
+            "source_offset": pa.array(reached),
+            "as_of_day": pa.array(np.zeros(count, np.int32)),
+        }

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 Weights = dict[Any, int]
 
 
+def may_overflow(plan: AttributePlan, events: Events, slots: Ints, held: Ints) -> bool:
+    """Tell whether any slot could come to hold more than `max_keys` keys.
+
+    `held` is how many keys each slot has stored.
+    """
+    return bool((_most(plan, events, slots, held) > plan.max_keys).any())
+
+
 def ever_overfull(
     plan: AttributePlan, events: Events, slots: Ints, stored: pa.RecordBatch
 ) -> NDArray[np.bool_]:
@@ -31,27 +40,38 @@ def ever_overfull(
     A key whose weights add up to zero is gone in the end, but was there: all keys of
     the stored profile and of the events count, whatever becomes of them.
     """
-    items = events.items if plan.source == "items" else None
-    frame = events.operands if items is None else items.operands
-    owners = slots if items is None else slots[items.events]
+    frame, owners = _rows(plan, events, slots)
     held = stored.column(plan.name)
     lengths = pc.list_value_length(held).fill_null(0).to_numpy(zero_copy_only=False)
-    rows = frame[plan.operand_column].is_not_null().to_numpy()
-    most = lengths + np.bincount(owners[rows], minlength=len(lengths))
-    near: NDArray[np.bool_] = most > plan.max_keys
-    if not near.any():
-        return near
-    rows &= near[owners]
+    near = _most(plan, events, slots, lengths) > plan.max_keys
     keys = {
         slot: {entry["key"] for entry in held[slot].as_py() or []}
         for slot in np.flatnonzero(near).tolist()
     }
+    rows = frame[plan.operand_column].is_not_null().to_numpy() & near[owners]
     added = frame[plan.operand_column].filter(rows).to_list()
     for slot, key in zip(owners[rows].tolist(), added, strict=True):
         keys[slot].add(key)
     flagged = np.zeros(len(lengths), bool)
     flagged[[slot for slot, all_of in keys.items() if len(all_of) > plan.max_keys]] = 1
     return flagged
+
+
+def _most(plan: AttributePlan, events: Events, slots: Ints, held: Ints) -> Ints:
+    """Give how many keys each slot has at most: stored ones, and one a row."""
+    frame, owners = _rows(plan, events, slots)
+    rows = frame[plan.operand_column].is_not_null().to_numpy()
+    most: Ints = held + np.bincount(owners[rows], minlength=len(held))
+    return most
+
+
+def _rows(
+    plan: AttributePlan, events: Events, slots: Ints
+) -> tuple[pl.DataFrame, Ints]:
+    """Give the rows that an attribute reads, and the slot of each."""
+    if plan.source == "items" and events.items is not None:
+        return events.items.operands, slots[events.items.events]
+    return events.operands, slots
 
 
 def refused_events(

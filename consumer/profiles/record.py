@@ -124,6 +124,11 @@ class ProfileCodec:
 
     def encode(self, profiles: pa.RecordBatch) -> list[bytes]:
         """Encode columns (as in `schema`) into framed records."""
+        encoded: list[bytes] = self.encode_column(profiles).to_pylist()
+        return encoded
+
+    def encode_column(self, profiles: pa.RecordBatch) -> pa.BinaryArray:
+        """Encode columns into a column of framed records."""
         count = profiles.num_rows
         framing = np.full(count, self.current.schema_id, ">i4").view("<f4")
         batch = pa.RecordBatch.from_arrays(
@@ -137,7 +142,7 @@ class ProfileCodec:
         encoded: list[pa.BinaryArray] = pyruhvro.serialize_record_batch(
             batch, self._writer, 1
         )
-        return [record for chunk in encoded for record in chunk.to_pylist()]
+        return encoded[0] if len(encoded) == 1 else pa.concat_arrays(encoded)
 
     def decode(self, records: Sequence[bytes]) -> pa.RecordBatch:
         """Decode framed records into columns of `schema`, in order.

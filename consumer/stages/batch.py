@@ -20,7 +20,8 @@ from consumer.errors import PartitionHalt
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
 from consumer.profiles.fold import Fold, Slots, assign_slots, hash128
-from consumer.profiles.overflow import ever_overfull, refused_events
+from consumer.profiles.merge import Merger, Stored
+from consumer.profiles.overflow import ever_overfull, may_overflow, refused_events
 from consumer.profiles.seen import Ids, SeenIds
 from consumer.profiles.store import Changes, Position
 from consumer.stages.held import waiting
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from consumer.events.decode import Decoder
     from consumer.frames import Events, Records, Tally
     from consumer.plan.compile import Plan
+    from consumer.profiles.buffer import Buffer
+    from consumer.profiles.merge import Merged
     from consumer.profiles.record import ProfileCodec
     from consumer.profiles.write_back import WriteBackStore
 
@@ -115,6 +118,7 @@ class BatchWork:
         self._codec = codec
         self._generation = generation
         self._fold = Fold(plan, generation)
+        self._merger = Merger(plan, codec, self._fold)
         (self._neutral,) = codec.encode(self._fold.neutral(codec.schema))
         self._keyed = [a for a in plan.attributes if a.aggregate in {"top", "distinct"}]
         self._largest = largest_record
@@ -197,20 +201,18 @@ class BatchWork:
                 )
             with watch.step("gather"):
                 stored = self._stored(slots, partitions)
-            replayed = self._fold.replayed(slots, stored, offsets)
+            replayed = offsets <= self._merger.reached(stored)[slots.of_event]
             if replayed.any():
                 repeats = np.isin(events.records, kept.records[replayed])
                 verdicts.mark(events.records[repeats], Outcome.DUPLICATE)
                 events = events.where(~repeats)
                 continue
             with watch.step("fold"):
-                profiles = self._fold.fold(slots, kept, offsets, stored)
-            refused, reason = self._overfull(profiles, kept, slots, stored)
-            encoded: list[bytes] = []
+                merged = self._merger.merge(slots, kept, offsets, stored)
+            refused, reason = self._overfull(merged, kept, slots, stored)
             if not refused.any():
-                with watch.step("encode"):
-                    encoded = self._codec.encode(profiles)
-                refused, reason = self._too_large(encoded, slots)
+                large = merged.records.sizes > self._largest
+                refused, reason = large[slots.of_event], "profile_too_large"
             if not refused.any():
                 break
             undecided = _after_a_repeat(events, repeated, kept, refused, ids)
@@ -222,44 +224,37 @@ class BatchWork:
             events = events.where(~np.isin(events.records, kept.records[refused]))
         verdicts.mark(events.records[repeated], Outcome.DUPLICATE)
         with watch.step("encode"):
-            _spread(slots, encoded, outputs)
-        return Folded(kept, slots, encoded, ids.where(~repeated))
+            _spread(slots, merged.records, outputs)
+        return Folded(kept, ids.where(~repeated))
 
-    def _stored(
-        self, slots: Slots, partitions: Mapping[int, OpenPartition]
-    ) -> pa.RecordBatch:
-        """Gather the stored profiles, a row a slot; new visitors have a neutral one."""
+    def _stored(self, slots: Slots, partitions: Mapping[int, OpenPartition]) -> Stored:
+        """Gather the stored profiles, a record a slot; new visitors' is neutral."""
         found: list[bytes | None] = []
         for number, part in _runs(slots.partitions):
             found += partitions[number].store.get_many(slots.keys[part])
         neutral = self._neutral
-        return self._codec.decode([neutral if one is None else one for one in found])
+        records = [neutral if one is None else one for one in found]
+        return Stored(records, self._codec, self._fold)
 
     def _overfull(
-        self,
-        profiles: pa.RecordBatch,
-        events: Events,
-        slots: Slots,
-        stored: pa.RecordBatch,
+        self, merged: Merged, events: Events, slots: Slots, stored: Stored
     ) -> tuple[NDArray[np.bool_], str]:
+        """Flag the events that would give a visitor more keys than `max_keys`."""
         overfull = np.zeros(len(slots), bool)
         for plan in self._keyed:
-            lengths = pc.list_value_length(profiles.column(plan.name)).to_numpy()
-            overfull |= lengths > plan.max_keys
-            if plan.weight is not None:
+            held, kept = merged.keys[plan.name]
+            overfull |= kept > plan.max_keys
+            if plan.weight is not None and may_overflow(
+                plan, events, slots.of_event, held
+            ):
                 # Weights may cancel out: too many keys in between, few in the end.
-                overfull |= ever_overfull(plan, events, slots.of_event, stored)
+                overfull |= ever_overfull(plan, events, slots.of_event, stored.columns)
         if not overfull.any():
             return np.zeros(len(events), bool), "too_many_keys"
-        refused = refused_events(self._keyed, events, slots.of_event, overfull, stored)
+        refused = refused_events(
+            self._keyed, events, slots.of_event, overfull, stored.columns
+        )
         return refused, "too_many_keys"
-
-    def _too_large(
-        self, encoded: list[bytes], slots: Slots
-    ) -> tuple[NDArray[np.bool_], str]:
-        sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        large = sizes > self._largest
-        return large[slots.of_event], "profile_too_large"
 
     def _close(  # noqa: PLR0913 - the working set of one batch
         self,
@@ -304,11 +299,9 @@ class BatchWork:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """The events that were folded, with their slots, records and id hashes."""
+    """The events that were folded, with their id hashes."""
 
     events: Events
-    slots: Slots
-    encoded: list[bytes]
     ids: Ids
 
 
@@ -410,10 +403,9 @@ def _after_a_repeat(
     return behind
 
 
-def _spread(
-    slots: Slots, encoded: list[bytes], outputs: dict[int, PartitionOutput]
-) -> None:
+def _spread(slots: Slots, records: Buffer, outputs: dict[int, PartitionOutput]) -> None:
     """Give each partition its profiles, for the topic and for the store."""
+    encoded = records.to_list()
     visitors = pc.cast(slots.visitors, pa.binary()).to_pylist()
     for number, part in _runs(slots.partitions):
         values = encoded[part]

@@ -1,0 +1,78 @@
+"""Records of bytes end to end: a column of them, without an object for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from consumer.profiles.columns import Ints
+
+# Whoever reads a number that was cut short meets these zeros, not foreign memory.
+PADDING: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Record `i` is `data[bounds[i]:bounds[i + 1]]`; `PADDING` zeros follow the last.
+
+    `data` is uint8; `bounds` int64, one more than records.
+    """
+
+    data: NDArray[np.uint8]
+    bounds: Ints
+
+    def __len__(self) -> int:
+        """Count the records."""
+        return len(self.bounds) - 1
+
+    @property
+    def sizes(self) -> Ints:
+        """The length of each record."""
+        return np.diff(self.bounds)
+
+    def longs_at(self, place: int) -> NDArray[np.int32]:
+        """Read four bytes of each record, from `place` on, as a big-endian number."""
+        starts = self.bounds[:-1, None] + np.arange(place, place + 4)
+        heads: NDArray[np.int32] = self.data[starts].view(">i4").reshape(-1)
+        return heads
+
+    @classmethod
+    def of(cls, records: Sequence[bytes]) -> Buffer:
+        """Put records behind each other."""
+        bounds = np.zeros(len(records) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, records), np.int64), out=bounds[1:])
+        return cls(_padded(b"".join(records), int(bounds[-1])), bounds)
+
+    @classmethod
+    def of_arrow(cls, records: pa.BinaryArray) -> Buffer:
+        """Take the records of an Arrow array without nulls."""
+        _, offsets, data = records.buffers()
+        begin = records.offset
+        bounds = np.frombuffer(offsets, np.int32)[begin : begin + len(records) + 1]
+        first, last = int(bounds[0]), int(bounds[-1])
+        held = memoryview(data)[first:last] if data is not None else b""
+        return cls(_padded(held, last - first), bounds.astype(np.int64) - first)
+
+    def to_list(self) -> list[bytes]:
+        """Make an object of each record."""
+        buffers = [None, pa.py_buffer(self.bounds), pa.py_buffer(self.data)]
+        kind = pa.large_binary()
+        listed: list[bytes] = pa.Array.from_buffers(
+            kind, len(self), buffers
+        ).to_pylist()
+        return listed
+
+
+def _padded(data: bytes | memoryview, size: int) -> NDArray[np.uint8]:
+    padded = np.empty(size + PADDING, np.uint8)
+    padded[:size] = np.frombuffer(data, np.uint8, size)
+    padded[size:] = 0
+    return padded

@@ -1,0 +1,184 @@
+"""Fold a batch into stored profiles: what it adds becomes records, merged as bytes.
+
+Enters: events with their slots, and the stored records of the slots. Leaves: the
+merged records. Where each attribute's monoid has an operation on bytes, no stored
+profile is decoded. Else, and for what is not as our encoder writes it, the batch takes
+the way of columns, which is slower and means the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consumer.profiles import merge_kernel as kernel
+from consumer.profiles.algebra.additive import Additive
+from consumer.profiles.algebra.catalogue import aggregate_for
+from consumer.profiles.algebra.edge import Edge
+from consumer.profiles.algebra.extreme import Extreme
+from consumer.profiles.algebra.keyed import Keyed
+from consumer.profiles.algebra.recent import Recent
+from consumer.profiles.buffer import PADDING, Buffer
+from consumer.profiles.record import HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from consumer.frames import Events
+    from consumer.plan.compile import Plan
+    from consumer.profiles.algebra.monoid import Aggregate
+    from consumer.profiles.columns import Ints
+    from consumer.profiles.fold import Fold, Slots
+    from consumer.profiles.record import ProfileCodec
+
+STORAGES = {
+    "int": kernel.LONG,
+    "long": kernel.LONG,
+    "double": kernel.DOUBLE,
+    "string": kernel.STRING,
+}
+# What happens to the header's fields; the others are replaced.
+ADDED_UP = {"version": kernel.ADD, "source_offset": kernel.GREATEST}
+
+Operation: TypeAlias = tuple[int, int, int]
+
+
+class Stored:
+    """The stored profiles of a batch's slots, as records of the current schema."""
+
+    def __init__(self, found: Sequence[bytes], codec: ProfileCodec, fold: Fold) -> None:
+        """Take a record a slot; a new visitor's is the neutral one.
+
+        Raises `PartitionHalt` for a record of a schema that is not known.
+        """
+        self._codec = codec
+        self.records = Buffer.of(found)
+        if (self.records.longs_at(1) != codec.current.schema_id).any():
+            whole = fold.whole(codec.decode(found))
+            self.records = Buffer.of_arrow(codec.encode_column(whole))
+
+    @cached_property
+    def columns(self) -> pa.RecordBatch:
+        """The profiles in columns: for what is seldom asked."""
+        return self._codec.decode(self.records.to_list())
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The merged record of each slot.
+
+    `keys` has the attributes that are top or distinct: how many keys each slot had,
+    and has.
+    """
+
+    records: Buffer
+    keys: Mapping[str, tuple[Ints, Ints]]
+
+
+class Merger:
+    """A plan's fold of records into records."""
+
+    def __init__(self, plan: Plan, codec: ProfileCodec, fold: Fold) -> None:
+        """Compile the plan into operations on the codec's records.
+
+        And the operations into machine code: seconds, the first time on a machine.
+        """
+        self._codec = codec
+        self._fold = fold
+        aggregates = {a.name: aggregate_for(a) for a in plan.attributes}
+        fields = codec.current.names[len(HEADER) :]
+        self._keyed = [name for name in fields if isinstance(aggregates[name], Keyed)]
+        self._header = _program(
+            [(ADDED_UP.get(n, kernel.REPLACE), STORAGES[kind], 0) for n, kind in HEADER]
+        )
+        self._program: NDArray[np.int64] | None = None
+        operations = [operation(aggregates[name]) for name in fields]
+        known = [one for one in operations if one is not None]
+        if len(known) == len(fields):
+            self._program = np.concatenate([self._header, _program(known)])
+            neutral = Buffer.of(codec.encode(fold.neutral(codec.schema)))
+            self._merged(self._program, neutral, neutral)
+
+    def reached(self, stored: Stored) -> Ints:
+        """Give the offset of the last event that each stored profile has folded."""
+        records = stored.records
+        offsets = np.empty(len(records), np.int64)
+        kernel.source_offsets(self._header, records.data, records.bounds, offsets)
+        return offsets
+
+    def merge(
+        self, slots: Slots, events: Events, offsets: Ints, stored: Stored
+    ) -> Merged:
+        """Fold events into the stored profiles of all slots.
+
+        `offsets` are the source offsets of the events. Raises `PartitionHalt` where a
+        total no longer fits.
+        """
+        if self._program is not None:
+            added = self._fold.lift(slots, events, offsets)
+            new = Buffer.of_arrow(self._codec.encode_column(added))
+            try:
+                return self._merged(self._program, stored.records, new)
+            except ValueError:
+                pass  # an overflow, or not as we write it: columns tell which
+        columns = self._fold.fold(slots, events, offsets, stored.columns)
+        keys = {
+            name: (_lengths(stored.columns, name), _lengths(columns, name))
+            for name in self._keyed
+        }
+        return Merged(Buffer.of_arrow(self._codec.encode_column(columns)), keys)
+
+    def _merged(self, program: NDArray[np.int64], old: Buffer, new: Buffer) -> Merged:
+        room = int(old.bounds[-1] + new.bounds[-1]) + PADDING
+        out = Buffer(np.empty(room, np.uint8), np.zeros(len(old) + 1, np.int64))
+        counts = np.empty((len(old), 2 * len(self._keyed)), np.int64)
+        kernel.merge_records(
+            program,
+            old.data,
+            old.bounds,
+            new.data,
+            new.bounds,
+            out.data,
+            out.bounds,
+            counts,
+        )
+        keys = {
+            name: (counts[:, 2 * place], counts[:, 2 * place + 1])
+            for place, name in enumerate(self._keyed)
+        }
+        return Merged(out, keys)
+
+
+def operation(aggregate: Aggregate) -> Operation | None:
+    """Give what a monoid's `combine` is on bytes; None where it has no such form."""
+    match aggregate:
+        case Additive():
+            return kernel.TOTAL, kernel.LONG, 0
+        case Extreme(storage=storage, least=least):
+            return kernel.EXTREME, STORAGES[storage], int(least)
+        case Edge(storage=storage, earliest=earliest):
+            return kernel.EDGE, STORAGES[storage], int(earliest)
+        case Keyed(storage=storage, weighted=weighted):
+            kind = kernel.WEIGHTS if weighted else kernel.KEYS
+            return kind, STORAGES[storage], 0
+        case Recent(storage=storage, n=most):
+            return kernel.RECENT, STORAGES[storage], most
+        case _:
+            return None
+
+
+def _program(operations: Sequence[Operation]) -> NDArray[np.int64]:
+    return np.array(operations, np.int64).reshape(-1, 3)
+
+
+def _lengths(columns: pa.RecordBatch, name: str) -> Ints:
+    lengths = pc.list_value_length(columns.column(name)).fill_null(0)
+    found: Ints = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    return found

@@ -1,0 +1,74 @@
+"""Profiles merged as bytes are those merged as columns."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.profiles.buffer import Buffer
+from tests.property import purchases
+from tests.property.budget import examples
+from tests.property.test_profiles import UNPRICED, partition
+from tests.property.world import World
+
+if TYPE_CHECKING:
+    from consumer.profiles.fold import Fold
+
+
+def never(*_: object) -> Any:  # noqa: ANN401 - it gives nothing
+    """Stand for the way of columns, where it must not be taken."""
+    raise AssertionError("the batch took the way of columns")
+
+
+@functools.cache
+def worlds() -> tuple[World, World]:
+    """Make a world that merges bytes, and one that merges columns."""
+    attributes = {name: model.settings for name, model in UNPRICED.items()}
+    by_bytes, by_columns = (World(attributes, {1: purchases.SCHEMA}) for _ in range(2))
+    fold: Fold = by_bytes.work._fold
+    fold.fold = never  # type: ignore[assignment,method-assign]
+    by_columns.work._merger._program = None
+    return by_bytes, by_columns
+
+
+@examples(40)
+@given(data=st.data())
+def test_bytes_and_columns_give_the_same_records(data: st.DataObject) -> None:
+    """Every aggregate, batch after batch, to the byte."""
+    stream = data.draw(purchases.events())
+    splits = data.draw(purchases.splits(len(stream)))
+    for made in worlds():
+        made.forget()
+    for batch in splits:
+        for made in worlds():
+            made.feed(
+                [made.record(one, partition=partition(one)) for one in stream[batch]]
+            )
+    by_bytes, by_columns = worlds()
+    assert by_bytes.content() == by_columns.content()
+
+
+@examples(40)
+@given(data=st.data())
+def test_broken_records_are_refused_not_read_on(data: st.DataObject) -> None:
+    """Bytes that are no profile raise; nothing outside of the buffer is touched."""
+    made, _ = worlds()
+    made.forget()
+    events = data.draw(purchases.events().filter(bool))
+    made.feed([made.record(one) for one in events])
+    sound = made.values()
+    broken = []
+    for record in sound:
+        cut = data.draw(st.integers(5, len(record)))
+        junk = data.draw(st.binary(max_size=20))
+        broken.append(record[:cut] + junk)
+    merger = made.work._merger
+    assert merger._program is not None
+    try:
+        merged = merger._merged(merger._program, Buffer.of(broken), Buffer.of(sound))
+    except ValueError:
+        return
+    assert merged.records.bounds[-1] <= sum(map(len, broken + sound))
