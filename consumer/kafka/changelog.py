@@ -61,12 +61,16 @@ class Changelog:
             # Required by the client, never joined: partitions are assigned by hand.
             "group.id": f"{settings.application}-restore",
         }
+        self._settings = settings
         self._admin = admin_client(settings)
         self._consumer = Consumer(client_options(settings, "restore", options))
         self._ends: dict[Place, int] = {}
 
     def ends(self, places: Iterable[Place]) -> dict[Place, int]:
-        """Give the ends of partitions, open transactions included."""
+        """Give the ends of partitions, open transactions included.
+
+        Raises `BrokerUnreachable` where one cannot be had: ask again.
+        """
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # it has no types
         asked = {TopicPartition(*place): latest for place in places}
         found = self._admin.list_offsets(
@@ -79,6 +83,9 @@ class Changelog:
             try:
                 ends[where.topic, where.partition] = future.result().offset
             except KafkaException as error:
+                # The leaders that a client has learned are asked with the epochs that
+                # they had; after a restart of theirs they refuse until it learns anew.
+                self._admin = admin_client(self._settings)
                 raise passing(error, "finding the end of a topic") from error
         return ends
 

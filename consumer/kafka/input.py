@@ -1,9 +1,13 @@
 """The consumer of purchases: batches in columns, and partitions that come and go.
 
 Leaves: `Records`, and the partitions assigned, revoked and lost since the last call.
-An assigned partition is paused at its end until the caller, who restores its state
-first, says where it starts. A consume call is never cancelled, and offsets to commit
-come from processed records only.
+An assigned partition does not flow until the caller, who restores its state first, says
+where it starts. A consume call is never cancelled, and offsets to commit come from
+processed records only.
+
+librdkafka is never given an offset to look up, such as the end: an answer that comes
+after a seek makes it look the offset up again and read on from there, past everything
+between (https://github.com/confluentinc/librdkafka/issues/2256).
 """
 
 from __future__ import annotations
@@ -13,14 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-import structlog
-from confluent_kafka import (
-    OFFSET_END,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import BrokerRefused
 from consumer.frames import Records
@@ -31,7 +28,6 @@ from consumer.kafka.clients import (
     passing,
 )
 from consumer.kafka.membership import Membership
-from consumer.kafka.starts import Starts
 from consumer.kafka.statistics import statistics_options
 
 if TYPE_CHECKING:
@@ -42,8 +38,6 @@ if TYPE_CHECKING:
 
     from consumer.config import Settings
     from consumer.kafka.statistics import ClientStatistics
-
-log = structlog.get_logger(__name__)
 
 # Measured: twice the wall rate of the defaults. The bytes bound the memory.
 THROUGHPUT: Final = {
@@ -108,7 +102,9 @@ class InputConsumer:
         self._membership = Membership(options)
         self._topic = topic
         self._rebalance = Rebalance()
-        self._starts = Starts()
+        # The partitions that were started, and where each goes on. Plain assignments
+        # repeat the offsets of all; only for them they are kept up to date.
+        self._started: dict[int, int] = {}
         self._paused: set[int] = set()
         self._consumer = Consumer(
             client_options(settings, stage, self._membership.options)
@@ -179,17 +175,31 @@ class InputConsumer:
         return found.offset if found.offset >= 0 else high
 
     def start(self, offsets: Mapping[int, int]) -> None:
-        """Let assigned partitions flow from the given offsets."""
-        for partition, offset in offsets.items():
-            self._seek(partition, offset)
-            self._starts.expect(partition, offset)
+        """Let assigned partitions flow from the given offsets.
+
+        Raises what `broker_error` makes of an error.
+        """
+        fresh = {n: at for n, at in offsets.items() if n not in self._started}
+        for partition in offsets.keys() - fresh.keys():
+            self._seek(partition, offsets[partition])
+            self._started[partition] = offsets[partition]
+        if fresh:
+            try:
+                self._membership.take(
+                    self._consumer, self._places(fresh), self._places(self._started)
+                )
+            except KafkaException as error:
+                raise passing(error, "starting to read purchases") from error
+            self._started.update(fresh)
         self.resume(offsets)
+        if fresh and not self._membership.incremental:
+            self.pause(self._paused)
 
     def pause(self, partitions: Iterable[int]) -> None:
         """Stop the flow of partitions; what was prefetched is dropped."""
-        listed = list(partitions)
-        self._consumer.pause([TopicPartition(self._topic, p) for p in listed])
-        self._paused.update(listed)
+        flowing = [number for number in partitions if number in self._started]
+        self._consumer.pause([TopicPartition(self._topic, n) for n in flowing])
+        self._paused.update(flowing)
 
     def resume(self, partitions: Iterable[int]) -> None:
         """Let paused partitions flow on."""
@@ -210,9 +220,9 @@ class InputConsumer:
         return len(found.topics[self._topic].partitions)
 
     def ends(self) -> dict[int, int]:
-        """Give the last known end of each assigned partition, for the lag."""
+        """Give the last known end of each partition that was started, for the lag."""
         found = {}
-        for one in self._consumer.assignment():
+        for one in self._places(self._started):
             _, high = self._consumer.get_watermark_offsets(one, cached=True)
             if high >= 0:
                 found[one.partition] = high
@@ -223,30 +233,25 @@ class InputConsumer:
         self._consumer.close()
 
     def _columns(self, found: list[Message]) -> Batch:
-        if not found:
-            return Batch(None)
+        out_of_range: dict[int, str] = {}
         if any(one.error() is not None for one in found):
-            out_of_range: dict[int, str] = {}
             for one in found:
                 if (error := one.error()) is not None:
                     self._met(one, error, out_of_range)
             found = [one for one in found if one.error() is None]
-            if not found:
-                return Batch(None, out_of_range)
-            return Batch(self._from_the_start(to_records(found)), out_of_range)
-        return Batch(self._from_the_start(to_records(found)))
+        if not found:
+            return Batch(None, out_of_range)
+        records = to_records(found)
+        if not self._membership.incremental:
+            self._note(records)
+        return Batch(records, out_of_range)
 
-    def _from_the_start(self, records: Records) -> Records | None:
-        """Keep what lies where its partition was told to begin."""
-        kept, back = self._starts.judge(records)
-        for partition, offset in back.items():
-            log.warning(
-                "a partition began beyond its start: sent back",
-                partition=partition,
-                start=offset,
-            )
-            self._seek(partition, offset)
-        return records if kept is None else records.take(np.flatnonzero(kept))
+    def _note(self, records: Records) -> None:
+        """Keep where each partition goes on."""
+        for number, offset in zip(
+            records.partitions.tolist(), records.offsets.tolist(), strict=True
+        ):
+            self._started[number] = offset + 1
 
     def _met(
         self, message: Message, error: KafkaError, out_of_range: dict[int, str]
@@ -273,16 +278,15 @@ class InputConsumer:
             else:
                 return
 
+    def _places(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, n, at) for n, at in offsets.items()]
+
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        held = [TopicPartition(p.topic, p.partition, OFFSET_END) for p in partitions]
-        self._membership.take(consumer, held)
-        consumer.pause(held)
-        self._paused.update(p.partition for p in held)
-        self._rebalance.assigned += [p.partition for p in held]
+        self._membership.take(consumer, [], self._places(self._started))
+        self._rebalance.assigned += [p.partition for p in partitions]
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        numbers = [p.partition for p in partitions]
-        self._rebalance.revoked += numbers
+        self._rebalance.revoked += [p.partition for p in partitions]
         self._leave(consumer, partitions)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -291,12 +295,14 @@ class InputConsumer:
 
     def _leave(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         leaving = {p.partition for p in partitions}
-        self._paused -= leaving
-        self._starts.forget(leaving)
         # What came and went within one call is not ours.
         came = self._rebalance.assigned
         self._rebalance.assigned = [n for n in came if n not in leaving]
-        self._membership.give_up(consumer, partitions)
+        started = {n: at for n, at in self._started.items() if n in leaving}
+        self._paused -= leaving
+        for number in started:
+            del self._started[number]
+        self._membership.give_up(consumer, self._places(started))
 
 
 def _fatal(error: KafkaError) -> BrokerRefused:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from confluent_kafka import Consumer, TopicPartition
 
@@ -40,12 +40,20 @@ class Membership:
         else:
             self.incremental = True
 
-    def take(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Take what the group has assigned."""
+    def take(
+        self,
+        consumer: Consumer,
+        partitions: list[TopicPartition],
+        held: Sequence[TopicPartition] = (),
+    ) -> None:
+        """Take what the group has assigned, beside what is `held`.
+
+        Held ones go on from the offset given, where all are assigned anew.
+        """
         if self.incremental:
             consumer.incremental_assign(partitions)
         else:
-            consumer.assign(partitions)
+            consumer.assign([*held, *partitions])
 
     def give_up(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Give up what was revoked or is lost."""

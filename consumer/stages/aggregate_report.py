@@ -96,7 +96,7 @@ class AggregateReport(LoopReport):
         self._shown_at = now
         for number, running in partitions.running.items():
             state = "waits: " + held[number] if number in held else "running"
-            self._show_running(running, ends.get(number, 0), state)
+            self._show_running(running, ends.get(number), state)
         for number, (done, left) in partitions.progress().items():
             self._metrics.restore_remaining_records.labels(str(number)).set(left)
             restored = done / max(1, done + left)
@@ -110,24 +110,22 @@ class AggregateReport(LoopReport):
             self._measured_at = now
             self._metrics.store_bytes.set(_disk_bytes(self._state_dir))
 
-    def _show_running(self, partition: OpenPartition, end: int, state: str) -> None:
+    def _show_running(
+        self, partition: OpenPartition, end: int | None, state: str
+    ) -> None:
+        """Show a partition; its lag only where something has been fetched."""
         number, position = partition.number, partition.position
         place = _STAGE, str(number)
-        lag = max(0, end - position.next_offset)
-        age = max(0.0, time.time() - position.stream_time / 1000) if lag else 0.0
-        self._metrics.lag_records.labels(*place).set(lag)
-        known = position.stream_time > 0 or not lag
-        if known:
-            self._metrics.lag_seconds.labels(*place).set(age)
+        lag = age = None
+        if end is not None:
+            lag = max(0, end - position.next_offset)
+            self._metrics.lag_records.labels(*place).set(lag)
+            if position.stream_time > 0 or not lag:
+                last = position.stream_time / 1000
+                age = max(0.0, time.time() - last) if lag else 0.0
+                self._metrics.lag_seconds.labels(*place).set(age)
         self._board.partition(
-            PartitionStatus(
-                _STAGE,
-                number,
-                state,
-                position.next_offset,
-                lag,
-                age if known else None,
-            )
+            PartitionStatus(_STAGE, number, state, position.next_offset, lag, age)
         )
 
 

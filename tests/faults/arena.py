@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
@@ -19,6 +20,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.config import load_settings
+from consumer.errors import BrokerUnreachable
 from consumer.kafka.topics import TopicAdmin
 from consumer.sandbox.demo.work import configure
 from consumer.sandbox.purchases.produce import prepare_topic, produce
@@ -253,14 +255,17 @@ class Arena:
         try:
             while not self._enough.is_set():
                 self._pieces += 1
-                produce(
-                    self._spec(int(self.plan.rate * PIECE_SECONDS)),
-                    bootstrap_servers=self.bootstrap,
-                    topic=self.topic,
-                    partitions=self.plan.partitions,
-                    rate=self.plan.rate,
-                    kafka={"log_level": 0},
-                )
+                # Before a record is sent it asks about the topic, of a broker that
+                # may be away.
+                with suppress(BrokerUnreachable, KafkaException, TimeoutError):
+                    produce(
+                        self._spec(int(self.plan.rate * PIECE_SECONDS)),
+                        bootstrap_servers=self.bootstrap,
+                        topic=self.topic,
+                        partitions=self.plan.partitions,
+                        rate=self.plan.rate,
+                        kafka={"log_level": 0},
+                    )
         except BaseException as error:  # noqa: BLE001 - raised by `produced`
             self._failure = error
 

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from consumer.sandbox.ports import HOST
 
+LIST_OFFSETS: Final = 2
 END_TXN: Final = 26
 _LENGTH: Final = struct.Struct(">i")
 _KEY: Final = struct.Struct(">h")
