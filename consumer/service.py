@@ -54,6 +54,7 @@ from consumer.stages.topic_problems import (
     count_problem,
     pseudonym_problem,
 )
+from consumer.stages.transaction_watch import TransactionWatch
 from consumer.stages.upload import UploadStage
 from consumer.stages.upload_connections import connect
 from consumer.telemetry.health import Health
@@ -230,6 +231,13 @@ class Service:
                 ),
             )
             runners.append(asyncio.ensure_future(upload.run()))
+        watch = TransactionWatch(
+            settings,
+            cluster.partitions[settings.topics.profiles],
+            clock=self._clock,
+            health=self.health.component("transactions"),
+        )
+        stack.callback(asyncio.ensure_future(watch.run()).cancel)
         starting.ready()
         self.state = State.RUNNING
         log.info("running", stages=self._stages, port=self.port)

@@ -10,24 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import (
-    Consumer,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # exported, but not in its __all__
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from consumer.kafka.clients import admin_client, client_options, passing
+from consumer.kafka.clients import client_options, passing
+from consumer.kafka.ends import Ends
 from consumer.kafka.membership import without_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from consumer.config import Settings
+    from consumer.kafka.ends import Place
 
-ENDS_SECONDS: Final = 10.0
+LIST_SECONDS: Final = 10.0
 MOST_RECORDS: Final = 50_000
 OURS: Final = {
     "enable.auto.commit": "false",
@@ -35,8 +30,6 @@ OURS: Final = {
     "auto.offset.reset": "earliest",
     "enable.partition.eof": "true",
 }
-
-Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +54,18 @@ class Changelog:
             # Required by the client, never joined: partitions are assigned by hand.
             "group.id": f"{settings.application}-restore",
         }
-        self._settings = settings
-        self._admin = admin_client(settings)
+        self._at_end = Ends(settings)
         self._consumer = Consumer(client_options(settings, "restore", options))
         self._ends: dict[Place, int] = {}
 
     def ends(self, places: Iterable[Place]) -> dict[Place, int]:
-        """Give the ends of partitions, open transactions included.
-
-        Raises `BrokerUnreachable` where one cannot be had: ask again.
-        """
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # it has no types
-        asked = {TopicPartition(*place): latest for place in places}
-        found = self._admin.list_offsets(
-            asked,
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=ENDS_SECONDS,
-        )
-        ends = {}
-        for where, future in found.items():
-            try:
-                ends[where.topic, where.partition] = future.result().offset
-            except KafkaException as error:
-                # The leaders that a client has learned are asked with the epochs that
-                # they had; after a restart of theirs they refuse until it learns anew.
-                self._admin = admin_client(self._settings)
-                raise passing(error, "finding the end of a topic") from error
-        return ends
+        """Give the ends of partitions, open transactions included."""
+        return self._at_end.ask(places)
 
     def partitions(self, topic: str) -> range:
         """Give the partition numbers of a topic."""
         try:
-            found = self._consumer.list_topics(topic, timeout=ENDS_SECONDS)
+            found = self._consumer.list_topics(topic, timeout=LIST_SECONDS)
         except KafkaException as error:
             raise passing(error, f"describing topic {topic}") from error
         return range(len(found.topics[topic].partitions))

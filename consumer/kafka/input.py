@@ -247,11 +247,12 @@ class InputConsumer:
         return Batch(records, out_of_range)
 
     def _note(self, records: Records) -> None:
-        """Keep where each partition goes on."""
-        for number, offset in zip(
-            records.partitions.tolist(), records.offsets.tolist(), strict=True
-        ):
-            self._started[number] = offset + 1
+        """Keep where each partition goes on that is still ours."""
+        reached = dict(
+            zip(records.partitions.tolist(), records.offsets.tolist(), strict=True)
+        )
+        for number in reached.keys() & self._started.keys():
+            self._started[number] = reached[number] + 1
 
     def _met(
         self, message: Message, error: KafkaError, out_of_range: dict[int, str]

@@ -322,6 +322,9 @@ class ProfilesReader:
         places = places or self._standing()
         if not places:
             return
+        # What an answer confirms is the past: a process that was frozen in this call
+        # wakes up with one that is as old as its sleep was long.
+        asked_at = self._clock.monotonic()
         try:
             answers = self._consumer.commit(offsets=places, asynchronous=False)
         except KafkaException as error:
@@ -330,7 +333,7 @@ class ProfilesReader:
             if answer.error is not None:
                 raise broker_error(answer.error, "committing offsets of profiles")
         self._committed.update({p.partition: p.offset for p in places})
-        self.committed_at = self._clock.monotonic()
+        self.committed_at = asked_at
 
     def _standing(self) -> list[TopicPartition]:
         """Return the offsets that halted partitions have.

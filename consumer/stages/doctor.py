@@ -19,6 +19,7 @@ from consumer.errors import PosConsumerError
 from consumer.kafka.clients import check_options, wait_for_broker
 from consumer.kafka.excerpt import Excerpt
 from consumer.kafka.groups import group_members
+from consumer.kafka.open_transactions import OpenTransactions
 from consumer.kafka.partitioners import PARTITIONERS, placed_by
 from consumer.kafka.topics import TopicAdmin
 from consumer.stages.upload_connections import credentials_of
@@ -45,6 +46,9 @@ RECORDS_LOOKED_AT: Final = 500
 
 SOON: Final = 7 * 86_400.0
 """Seconds before a token's end from which it is told."""
+
+LONGEST_TRANSACTION: Final = 30.0
+"""Seconds; ours end after ten, or in the broker's next round."""
 
 _NETWORK: Final = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "ceph", "9p")
 
@@ -75,6 +79,8 @@ async def examine(
         found, partitions = await asyncio.to_thread(_topics, settings)
         for finding in found:
             yield finding
+        if partitions:
+            yield await asyncio.to_thread(_transactions, settings, clock, partitions)
         if partitions and not settings.rekeys:
             yield await asyncio.to_thread(_keys, settings)
     async for finding in _target(settings, clock):
@@ -159,6 +165,22 @@ def keys(found: Mapping[str, int], partitions: int) -> Finding:
         'Let all producers use one partitioner, or use [purchases] key = "other". If '
         "they have one of their own that keeps each key in one partition, all is well.",
     )
+
+
+def _transactions(settings: Settings, clock: Clock, partitions: int) -> Finding:
+    """Look for one that is open for longer than the service's own may be."""
+    topic = settings.topics.profiles
+    places = [(topic, number) for number in range(partitions)]
+    try:
+        found = OpenTransactions(settings, looks=1).look(places)
+    except PosConsumerError as error:
+        return Finding("transactions", error.what, error.remedy or "See the message.")
+    old = [one for one in found if clock.now() - one.since > LONGEST_TRANSACTION]
+    if not old:
+        return Finding("transactions", f"None is left open on {topic}.")
+    first = min(old, key=lambda one: one.since)
+    more = f" So it is on {len(old) - 1} more partitions." if len(old) > 1 else ""
+    return Finding("transactions", first.what + more, first.remedy(settings))
 
 
 async def _target(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:

@@ -40,6 +40,7 @@ from consumer.telemetry.logging import get_logger
 from consumer.telemetry.status import StatusBoard
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
@@ -239,11 +240,12 @@ class UploadStage:
             if ahead is None or ahead > self._left() - _CALL_SECONDS:
                 break
             now = self._clock.monotonic()
+            losses = context.losses.copy()
             sealed = await context.worker(context.pending.seal, now, at_once=True)
             if sealed is None:
                 break
             turn = asyncio.Event()
-            self._deliver(group, sealed, turn.set)
+            self._deliver(group, sealed, turn.set, losses)
             await wait_for(turn, self._clock, self._left() - _CALL_SECONDS)
         if self._deliveries and self._left() > 0:
             under_way = asyncio.gather(*self._deliveries, return_exceptions=True)
@@ -268,12 +270,13 @@ class UploadStage:
                 laps.to("wait_posts")
                 await self._posts.acquire()
                 laps.to("seal")
-                sealed = await self._next_file(laps)
-                task = self._deliver(group, sealed, _once(self._turn.release))
+                sealed, losses = await self._next_file(laps)
+                granted = _once(self._turn.release)
+                task = self._deliver(group, sealed, granted, losses)
                 task.add_done_callback(lambda _: self._posts.release())
 
-    async def _next_file(self, laps: Laps) -> Sealed:
-        """Wait until a file is due, and seal it."""
+    async def _next_file(self, laps: Laps) -> tuple[Sealed, Counter[int]]:
+        """Wait until a file is due, and seal it; with the losses before that."""
         context = self._context
         while True:
             context.changed.clear()
@@ -283,14 +286,19 @@ class UploadStage:
                 with laps.step("idle"):
                     await wait_for(context.changed, self._clock, due)
             now = self._clock.monotonic()
+            losses = context.losses.copy()
             sealed = await context.worker(context.pending.seal, now)
             if sealed is not None:
-                return sealed
+                return sealed, losses
 
     def _deliver(
-        self, group: asyncio.TaskGroup, sealed: Sealed, granted: Callable[[], None]
+        self,
+        group: asyncio.TaskGroup,
+        sealed: Sealed,
+        granted: Callable[[], None],
+        losses: Counter[int],
     ) -> asyncio.Task[None]:
-        task = group.create_task(self._delivery.deliver(sealed, granted))
+        task = group.create_task(self._delivery.deliver(sealed, granted, losses))
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard)
         return task

@@ -91,6 +91,7 @@ class Assignment:
         context = self._context
         context.calling.difference_update(partitions)
         context.held.difference_update(partitions)
+        context.losses.update(partitions)
         self._confirmation.drop(partitions)
         await context.worker(context.pending.drop, partitions)
         for partition in partitions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
@@ -93,9 +94,10 @@ class UploadContext:
 
     `calling` are the partitions whose slots may be used and whose rows may be sent,
     `held` those whose answers still count; a partition that leaves is first taken from
-    `calling`. `changed` is set whenever rows or batches have moved. `put_down` are the
-    offsets of rows that Target refuses, by partition: they are not sent again for an
-    older batch.
+    `calling`. `losses` counts how often each has left: rows that were read before a
+    loss are not sent after it, also where the partition has come back. `changed` is set
+    whenever rows or batches have moved. `put_down` are the offsets of rows that Target
+    refuses, by partition: they are not sent again for an older batch.
     """
 
     settings: Settings
@@ -117,6 +119,7 @@ class UploadContext:
     random: Random = field(default_factory=Random)
     calling: set[int] = field(default_factory=set)
     held: set[int] = field(default_factory=set)
+    losses: Counter[int] = field(default_factory=Counter)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     put_down: dict[int, set[int]] = field(default_factory=dict)
     last_token: str = field(default="", repr=False)

@@ -43,7 +43,7 @@ from consumer.telemetry.logging import get_logger
 from consumer.telemetry.status import BatchStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from consumer.stages.upload_confirmation import Confirmation
     from consumer.target.micro_batch import Sealed
@@ -78,6 +78,7 @@ class _Upload:
     sealed: Sealed
     entries: list[Entry]
     parts: tuple[bytes, memoryview]
+    losses: Mapping[int, int]
     laps: Laps
     attempt: int = 0
     cut_offs: int = 0
@@ -107,26 +108,33 @@ class Delivery:
         """Return the partitions of each file that is being sent or just accepted."""
         return self._posting.values()
 
-    async def deliver(self, sealed: Sealed, granted: Callable[[], None]) -> None:
+    async def deliver(
+        self, sealed: Sealed, granted: Callable[[], None], losses: Mapping[int, int]
+    ) -> None:
         """See a batch through: accepted, put down row by row, halted or given back.
 
         `granted` is called once its first call may start, or when there will be none.
+        `losses` are the context's, from before the batch was sealed.
         """
         clock = self._context.clock
         with self._context.metrics.laps(
             "delivery", "assemble", clock.monotonic
         ) as laps:
-            await self._see_through(sealed, granted, laps)
+            await self._see_through(sealed, granted, losses, laps)
 
     async def _see_through(
-        self, sealed: Sealed, granted: Callable[[], None], laps: Laps
+        self,
+        sealed: Sealed,
+        granted: Callable[[], None],
+        losses: Mapping[int, int],
+        laps: Laps,
     ) -> None:
         search = Search()
         files = [sealed]
         suspects: list[Refusal] = []
         try:
             while files:
-                upload = await self._begin(files.pop(), laps)
+                upload = await self._begin(files.pop(), losses, laps)
                 refusal = await self._send(upload, search, granted)
                 laps.to("settle")
                 if refusal is None:
@@ -145,11 +153,14 @@ class Delivery:
         finally:
             granted()
 
-    async def _begin(self, sealed: Sealed, laps: Laps) -> _Upload:
+    async def _begin(
+        self, sealed: Sealed, losses: Mapping[int, int], laps: Laps
+    ) -> _Upload:
         """Write the intent."""
         context = self._context
         laps.to("assemble")
-        upload = _Upload(sealed, [], body(self._first_line, sealed.rows), laps)
+        parts = body(self._first_line, sealed.rows)
+        upload = _Upload(sealed, [], parts, losses, laps)
         upload.entries = [
             Entry(
                 upload.batch, partition, s.ranges, s.exact, s.rows, context.clock.now()
@@ -168,10 +179,13 @@ class Delivery:
         sealed = upload.sealed
         while True:
             upload.laps.to("wait_budget")
+            # Not behind the gate: who is frozen there is past the last look at whether
+            # its partitions are still its own.
+            failpoint("before-post")
             await context.gate.take("submit")
             upload.laps.to("settle")
             granted()
-            if not sealed.partitions <= context.calling:
+            if not self._ours(upload):
                 await self._give_back(upload)
                 return None
             self._posting[sealed.number] = sealed.partitions
@@ -199,6 +213,14 @@ class Delivery:
                     await self._give_back(upload)
                     return None
 
+    def _ours(self, upload: _Upload) -> bool:
+        """Whether its partitions have been ours since before it was sealed."""
+        context = self._context
+        return upload.sealed.partitions <= context.calling and not any(
+            context.losses[number] != upload.losses.get(number, 0)
+            for number in upload.sealed.partitions
+        )
+
     def _late(self, upload: _Upload) -> bool:
         since = upload.failing_since
         deadline = self._context.settings.target.delivery.deadline
@@ -222,7 +244,6 @@ class Delivery:
         upload.attempt += 1
         upload.laps.to("post")
         context.report.call("submit")
-        failpoint("before-post")
         reply = await context.client.submit(upload.parts, context.token())
         failpoint("after-post")
         upload.laps.to("settle")

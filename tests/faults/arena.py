@@ -75,6 +75,13 @@ class World:
     kafka: EmbeddedKafka
     wire: Wire
 
+    def heal(self) -> None:
+        """Have a broker that runs, behind a wire that works."""
+        self.kafka.resume()
+        if self.kafka.pid is None:
+            self.kafka.restart()
+        self.loop.call(self.wire.heal)
+
 
 @dataclass(slots=True)
 class Arena:
@@ -103,7 +110,7 @@ class Arena:
         self.target = self.stack.enter_context(
             self.world.loop.entered(TargetSandbox(options))
         )
-        self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         spec = self._spec(1)
         options_of_client = {"bootstrap.servers": self.bootstrap}
         prepare_topic(
@@ -118,7 +125,7 @@ class Arena:
         """End everything."""
         for instance in self.instances:
             instance.close()
-        self.world.loop.call(self.world.wire.heal)
+        self.world.heal()
         self._enough.set()
         if self._producing is not None:
             self._producing.join()

@@ -35,13 +35,23 @@ class Instance:
         self._mutant = mutant
         self._process: SupervisedProcess | None = None
 
-    def start(self, *, failpoint: str = "", clock_ahead: float = 0.0) -> None:
-        """Start it, with orders for its failpoints, or with a clock that is wrong."""
+    def start(
+        self,
+        *,
+        failpoint: str = "",
+        clock_ahead: float = 0.0,
+        clock_jumps_after: float = 0.0,
+    ) -> None:
+        """Start it, with orders for its failpoints, or with a clock that is wrong.
+
+        The clock is ahead by seconds, from so many seconds after the start on.
+        """
         self.close()
         variables = [f"POS_CONSUMER_FAILPOINT={failpoint}"] if failpoint else []
         how = ["-m", "consumer"]
         if self._mutant or clock_ahead:
-            how = [str(LAUNCHER), self._mutant, str(clock_ahead)]
+            clock = f"{clock_ahead},{clock_jumps_after}"
+            how = [str(LAUNCHER), self._mutant, clock]
         self._process = SupervisedProcess(
             [
                 *("env", *variables, sys.executable, *how),
@@ -68,7 +78,10 @@ class Instance:
         """Whether it is stopped by a signal."""
         if not self.running:
             return False
-        text = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
+        try:
+            text = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
+        except OSError:  # it has just ended
+            return False
         return text.rpartition(")")[2].split()[0] == "T"
 
     def look(self) -> None:
@@ -110,12 +123,16 @@ class Instance:
         assert self._process is not None
         self._process.send_signal(SIGCONT)
 
-    def drain(self, timeout: float) -> int | None:
-        """Ask it to stop in order; its exit code, None if it took too long."""
+    def terminate(self) -> None:
+        """Ask it to stop in order."""
         self.look()
         assert self._process is not None
         self._process.send_signal(SIGTERM)
-        return self._process.wait(timeout)
+
+    def drain(self, timeout: float) -> int | None:
+        """Let it stop in order; its exit code, None if it took too long."""
+        self.terminate()
+        return self.wait(timeout)
 
     def wait(self, timeout: float = DEAD_SECONDS) -> int | None:
         """Wait for its end; its exit code."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import IsolationLevel, TopicPartition
 
-from consumer.kafka import changelog
+from consumer.kafka import ends
 from consumer.kafka.input import Batch, InputConsumer
 from consumer.kafka.transaction import TransactionalProducer
 from consumer.stages.aggregate import AggregateStage
@@ -151,9 +151,10 @@ def restore_to_the_committed_end() -> None:
     """The ends of `profiles` and `state` are taken as a reader sees them."""
 
     class Committed:
+        READ_COMMITTED = IsolationLevel.READ_COMMITTED
         READ_UNCOMMITTED = IsolationLevel.READ_COMMITTED
 
-    _replace(changelog, "IsolationLevel", Committed)
+    _replace(ends, "IsolationLevel", Committed)
 
 
 MUTANTS: Final[dict[str, Callable[[], None]]] = {

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaError, Producer, TopicPartition
@@ -273,12 +274,17 @@ def _target(
         if later:
             reached[row.visitor] = min(later)
         else:
-            older.append(f"{row.visitor}: {max(alike)} after {least}")
+            late = f"{row.visitor}: {max(alike)} after {least}"
+            older.append(f"{late} in {row.batch_id} at {_moment(row.at)}")
     if unknown:
         found.append(f"Target got rows that were never committed: {unknown[:EXAMPLES]}")
     if older and in_order:
         found.append(f"Target got {len(older)} older versions: {older[:EXAMPLES]}")
     return found
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).time().isoformat()
 
 
 def _bytes(value: Any) -> bytes:  # noqa: ANN401 - what the client gives

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import Producer
-
 from tests.faults.arena import SETTLE_SECONDS
 from tests.faults.broker import SESSION_SECONDS
 from tests.faults.oracle import check
+from tests.faults.perils import hanging
+from tests.faults.rival import rival
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,12 +72,8 @@ def hanging_transaction(arena: Arena) -> None:
     arena.wait_ready()
     arena.produce()
     arena.wait_committing()
-    hanging = rival(arena, f"{arena.name}-someone-else", 60)
-    hanging.begin_transaction()
-    for number in range(arena.plan.partitions):
-        for topic in ("profiles", "state"):
-            hanging.produce(arena.own(topic), None, b"of someone else", number)
-    hanging.flush(30)
+    transaction = hanging(arena)
+    next(transaction)
     arena.wait_committing(transactions=10)
     arena.instances[0].kill()
     arena.start(1)
@@ -88,20 +84,6 @@ def hanging_transaction(arena: Arena) -> None:
         "nothing is taken over",
     )
     arena.sleep(RESTORE_SECONDS)
-    hanging.abort_transaction(30)
+    next(transaction, None)
     arena.finish()
     check(arena)
-
-
-def rival(arena: Arena, transactional_id: str, timeout: int) -> Producer:
-    """Make another transactional producer, which fences whoever has this id."""
-    made = Producer(
-        {
-            "bootstrap.servers": arena.bootstrap,
-            "transactional.id": transactional_id,
-            "transaction.timeout.ms": timeout * 1_000,
-            "log_level": 2,
-        }
-    )
-    made.init_transactions(30)
-    return made

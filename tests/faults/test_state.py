@@ -7,32 +7,14 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from tests.faults import runs
 from tests.faults.arena import Plan
 from tests.faults.oracle import check
+from tests.faults.perils import CHANGES, DAMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.faults.arena import Arena
     from tests.faults.conftest import Arenas
-
-
-def _delete(store: Path) -> None:
-    shutil.rmtree(store)
-
-
-def _cut(store: Path) -> None:
-    with (store / "data.mdb").open("r+b") as file:
-        file.truncate((store / "data.mdb").stat().st_size // 2)
-
-
-def _overwrite(store: Path) -> None:
-    with (store / "data.mdb").open("r+b") as file:
-        file.write(b"\xaa" * 8_192)
 
 
 def test_a_store_deleted_or_damaged(arenas: Arenas) -> None:
@@ -40,8 +22,7 @@ def test_a_store_deleted_or_damaged(arenas: Arenas) -> None:
     arena = arenas(Plan(static=True))
     arena.produce()
     one = arena.start()
-    damages: list[Callable[[Path], None]] = [_delete, _cut, _overwrite]
-    for damage in arena.random.sample(damages, len(damages)):
+    for damage in arena.random.sample(DAMAGES, len(DAMAGES)):
         arena.wait_committing(transactions=4)
         if arena.random.random() < 0.5:
             one.kill()
@@ -60,38 +41,13 @@ def test_committed_offsets_deleted_or_reset(arenas: Arenas) -> None:
     arena = arenas()
     arena.produce()
     one = arena.start()
-    for change in arena.random.sample([_forget, _rewind, _skip], 3):
+    for change in arena.random.sample(CHANGES, len(CHANGES)):
         arena.wait_committing(transactions=4)
         arena.drain(0)
         change(arena)
         one.start()
     arena.finish()
     check(arena)
-
-
-def _forget(arena: Arena) -> None:
-    group = f"{arena.name}-aggregate"
-    arena.admin.delete_consumer_groups([group])[group].result(timeout=30)
-
-
-def _rewind(arena: Arena) -> None:
-    _reset(arena, -100)
-
-
-def _skip(arena: Arena) -> None:
-    _reset(arena, 100)
-
-
-def _reset(arena: Arena, by: int) -> None:
-    group = f"{arena.name}-aggregate"
-    committed = arena.committed(group, arena.topic)
-    places = [
-        TopicPartition(arena.topic, number, max(0, offset + by))
-        for number, offset in committed.items()
-    ]
-    asked = ConsumerGroupTopicPartitions(group, places)
-    for future in arena.admin.alter_consumer_group_offsets([asked]).values():
-        future.result(timeout=30)
 
 
 @pytest.mark.sample

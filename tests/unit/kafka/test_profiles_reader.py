@@ -1,0 +1,44 @@
+"""The pump, as far as it goes without a broker."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from consumer.clock import ManualClock
+from consumer.config import Settings
+from consumer.kafka.profiles_reader import ProfilesReader
+
+
+class _SlowBroker:
+    """A consumer whose process sleeps in the middle of a commit."""
+
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+
+    def commit(self, **_: object) -> list[object]:
+        self._clock.advance(self._seconds)
+        return []
+
+
+async def test_a_commit_confirms_the_membership_of_when_it_was_asked() -> None:
+    """A zombie that wakes up with an old answer is not taken for a member."""
+    clock = ManualClock()
+    settings = Settings.model_validate(
+        {
+            "kafka": {"bootstrap.servers": "localhost:1"},
+            "purchases": {"topic": "purchases"},
+            "attributes": {"orders": {"aggregate": "count"}},
+            "target": {"client": "acme"},
+        }
+    )
+    reader = ProfilesReader(settings, clock)
+    reader._consumer.close()
+    reader._consumer = _SlowBroker(clock, 60.0)  # type: ignore[assignment]
+    reader._epochs[0] = 1
+    done: Future[None] = Future()
+
+    reader._commit({0: 7}, done)
+
+    assert done.done()
+    assert clock.monotonic() - reader.committed_at >= 60.0
