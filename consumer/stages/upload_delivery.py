@@ -215,11 +215,13 @@ class Delivery:
 
     def _ours(self, upload: _Upload) -> bool:
         """Whether its partitions have been ours since before it was sealed."""
-        context = self._context
-        return upload.sealed.partitions <= context.calling and not any(
-            context.losses[number] != upload.losses.get(number, 0)
-            for number in upload.sealed.partitions
+        return upload.sealed.partitions <= self._context.calling and all(
+            self._kept(upload, number) for number in upload.sealed.partitions
         )
+
+    def _kept(self, upload: _Upload, partition: int) -> bool:
+        losses = self._context.losses
+        return losses[partition] == upload.losses.get(partition, 0)
 
     def _late(self, upload: _Upload) -> bool:
         since = upload.failing_since
@@ -337,9 +339,17 @@ class Delivery:
         context.changed.set()
 
     async def _close_intent(self, upload: _Upload) -> None:
-        """End an intent that came to nothing, unless a copy may have been taken."""
+        """End an intent that came to nothing, unless a copy may have been taken.
+
+        Of a partition that has left, even if it is back, it is no longer ours to end:
+        whoever had it in between may have committed past its rows, counting on it.
+        """
         context = self._context
-        entries = [e for e in upload.entries if e.partition in context.held]
+        entries = [
+            entry
+            for entry in upload.entries
+            if entry.partition in context.held and self._kept(upload, entry.partition)
+        ]
         if not entries:
             return
         if upload.ambiguous_at is None:
