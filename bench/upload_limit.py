@@ -86,6 +86,8 @@ def profiles(plan: Plan, codec: ProfileCodec, count: int, seed: int = 1) -> pa.A
         "source_partition": pa.array(np.zeros(count, np.int32)),
         "source_offset": pa.array(np.arange(count)),
         "as_of_day": pa.array(np.zeros(count, np.int32)),
+        "active_day": pa.array(np.zeros(count, np.int32)),
+        "erased_at": pa.array(np.zeros(count, np.int64)),
     }
     made = {plan_.name: plan_ for plan_ in plan.attributes}
     columns = []

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from consumer.config.group import Group, setting
+from consumer.config.values import parse_duration
 
 Aggregate = Literal[
     "count",
@@ -33,11 +34,15 @@ RESERVED_NAMES: Final = frozenset(
         "source_partition",
         "source_offset",
         "as_of_day",
+        "active_day",
         "erased_at",
     }
 )
 LONGEST_NAME: Final = 128
 LARGEST_N: Final = 100
+LONGEST_WINDOW: Final = 3_650  # days
+DAY_SECONDS: Final = 86_400
+WINDOWED: Final = ("count", "sum", "min", "max", "distinct")
 DEFAULT_N: Final = {"top": 1, "recent": 5}
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FORMAT: Final = re.compile(
@@ -49,6 +54,7 @@ A_NAME: Final = (
     "a name of letters, digits and `_` that does not begin with a digit, "
     f"at most {LONGEST_NAME} characters"
 )
+A_WINDOW: Final = f'whole days such as "30d", from 1d to {LONGEST_WINDOW}d'
 A_FORMAT: Final = (
     "one of decimal(n) with n from 0 to 19, integer, date, datetime, boolean, text, "
     'list(separator) such as "list(;)"'
@@ -149,15 +155,16 @@ class AttributeSettings(Group):
         ge=1,
         le=100_000,
     )
-    window: str | None = setting(
+    window: int | None = setting(
         None,
-        about="Reserved for rolling windows, which this release does not have.",
-        allowed="nothing yet",
+        about="Counts only the last days, today among them; everything without it.",
+        allowed=f"{A_WINDOW}; only for {', '.join(WINDOWED)}",
     )
     time_zone: str = setting(
         "UTC",
-        about="The time zone in which days begin, for `format` date and datetime.",
-        allowed='an IANA time zone such as "UTC" or "Europe/Berlin"',
+        about="The time zone in which the days of a window begin; the same for all "
+        "windows.",
+        allowed='an IANA time zone such as "UTC" or "Europe/Berlin"; only with window',
     )
     render: str | None = setting(
         None,
@@ -215,21 +222,32 @@ class AttributeSettings(Group):
 
     @field_validator("window", mode="before")
     @classmethod
-    def _no_window_yet(cls, window: object) -> None:
-        if window is not None:
-            message = "this release has no rolling windows; leave it out"
+    def _whole_days(cls, window: object) -> int | None:
+        if window is None:
+            return None
+        days, rest = divmod(parse_duration(window), DAY_SECONDS)
+        if rest or not 1 <= days <= LONGEST_WINDOW:
+            message = f"expected {A_WINDOW}"
             raise ValueError(message)
+        return int(days)
+
+    @field_validator("window")
+    @classmethod
+    def _window_fits(cls, window: int | None, info: ValidationInfo) -> int | None:
+        if window is not None:
+            _only_for(info, "window", *WINDOWED)
+        return window
 
     @field_validator("time_zone")
     @classmethod
-    def _known_zone(cls, time_zone: str) -> str:
+    def _known_zone(cls, time_zone: str, info: ValidationInfo) -> str:
         try:
             ZoneInfo(time_zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             message = 'expected an IANA time zone such as "UTC" or "Europe/Berlin"'
             raise ValueError(message) from error
-        if time_zone != "UTC":
-            message = "this release has no rolling windows; leave it out"
+        if info.data.get("window") is None:
+            message = "only a window has days that begin somewhere; leave it out"
             raise ValueError(message)
         return time_zone
 
@@ -241,5 +259,19 @@ class AttributeSettings(Group):
         return text
 
 
+def _one_zone(attributes: dict[str, AttributeSettings]) -> dict[str, AttributeSettings]:
+    """Refuse windows whose days begin at different times: a profile has one day."""
+    zones = {a.time_zone: n for n, a in attributes.items() if a.window is not None}
+    if len(zones) > 1:
+        named = " and ".join(f'{zone} ("{name}")' for zone, name in zones.items())
+        message = f"all windows have one time_zone, and these differ: {named}"
+        raise ValueError(message)
+    return attributes
+
+
 AttributeName = Annotated[str, AfterValidator(_attribute_name)]
-Attributes = Annotated[dict[AttributeName, AttributeSettings], Field(min_length=1)]
+Attributes = Annotated[
+    dict[AttributeName, AttributeSettings],
+    Field(min_length=1),
+    AfterValidator(_one_zone),
+]

@@ -38,6 +38,7 @@ class AttributePlan:
     `operand` yields the folded value of one row in its storage type, null where the
     row takes no part; `weight`, where there is one, a long beside it. `kept` is the
     type in the profile, `shown` the type that `render` and `format` start from.
+    `window` is a number of days in `time_zone`, None for all that ever happened.
     `definition` is the canonical text of what is folded: while it stays, a stored
     state stays good, however it is rendered.
     """
@@ -51,11 +52,18 @@ class AttributePlan:
     shown: ValueType
     n: int
     max_keys: int
+    window: int | None
+    time_zone: str
     render: pl.Expr | None
     format: AttributeFormat
     sentinel: str | None
     summary: str
     definition: str
+
+    @property
+    def empties_to_zero(self) -> bool:
+        """Whether nothing counts as 0: a window that has slid off must say so."""
+        return self.window is not None and self.sentinel is None
 
     @property
     def operand_column(self) -> str:

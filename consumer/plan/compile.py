@@ -53,6 +53,12 @@ class Plan:
     outer: frozenset[str]
     attributes: tuple[AttributePlan, ...]
 
+    @property
+    def zone(self) -> str | None:
+        """The time zone of the windows' days; None where there is no window."""
+        zones = (a.time_zone for a in self.attributes if a.window is not None)
+        return next(zones, None)
+
     def reading(self, source: str) -> tuple[AttributePlan, ...]:
         """Give the attributes with `from = source`, in order."""
         return tuple(a for a in self.attributes if a.source == source)

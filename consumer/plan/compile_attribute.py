@@ -74,6 +74,8 @@ def compile_attribute(
         shown=shown,
         n=settings.n or 1,
         max_keys=settings.max_keys,
+        window=settings.window,
+        time_zone=settings.time_zone,
         render=_render(name, settings, shown),
         format=_format(name, settings, shown),
         sentinel=settings.sentinel,
@@ -156,6 +158,8 @@ def _summary(name: str, settings: AttributeSettings) -> str:
         parts.append("over items")
     if settings.where:
         parts.append(f"where {settings.where}")
+    if settings.window:
+        parts.append(f"over {settings.window} days in {settings.time_zone}")
     return " ".join(parts)
 
 

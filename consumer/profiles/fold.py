@@ -17,6 +17,8 @@ import pyarrow as pa
 
 from consumer.profiles import columns as cols
 from consumer.profiles.algebra.catalogue import aggregate_for
+from consumer.profiles.algebra.windowed import windowed
+from consumer.profiles.days import local_days
 from consumer.profiles.operands import Operands
 from consumer.profiles.record import HEADER
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from consumer.profiles.columns import Ints
 
 ORDERED = frozenset({"first", "last", "recent"})
+DAY_MILLIS = 86_400_000
+SPARE_DAYS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,19 @@ def assign_slots(visitors: pl.Series, partitions: NDArray[np.int32]) -> Slots:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What time it is for a fold: the stream's, and the calendar's.
+
+    `stream` has each event's stream time in milliseconds: it alone says what windows
+    forget, so that a state depends on records only. `today` has the day of each slot
+    that windows are rendered as of; 0 without windows.
+    """
+
+    stream: Ints
+    today: Ints
+
+
 class Fold:
     """The plan's attributes as one operation on columns."""
 
@@ -128,12 +145,14 @@ class Fold:
             columns[plan.name] = aggregate.to_arrow(state)
         return pa.RecordBatch.from_pydict(columns)
 
-    def lift(self, slots: Slots, events: Events, offsets: Ints) -> pa.RecordBatch:
+    def lift(
+        self, slots: Slots, events: Events, offsets: Ints, times: Times
+    ) -> pa.RecordBatch:
         """Give the profiles that the visitors would have by these events alone."""
         count = len(slots)
         reached = np.full(count, -1)
         np.maximum.at(reached, slots.of_event, offsets)
-        columns = self._header(slots, np.ones(count, np.int64), reached)
+        columns = self._header(slots, np.ones(count, np.int64), reached, times)
         operands = Operands(events, slots.of_event, count)
         for plan, aggregate in self._attributes:
             rows = operands.rows(plan, ordered=plan.aggregate in ORDERED)
@@ -141,7 +160,12 @@ class Fold:
         return pa.RecordBatch.from_pydict(columns)
 
     def fold(
-        self, slots: Slots, events: Events, offsets: Ints, stored: pa.RecordBatch
+        self,
+        slots: Slots,
+        events: Events,
+        offsets: Ints,
+        stored: pa.RecordBatch,
+        times: Times,
     ) -> pa.RecordBatch:
         """Fold events into the stored profiles of all slots.
 
@@ -155,22 +179,46 @@ class Fold:
         reached = reached.copy()
         np.maximum.at(reached, slots.of_event, offsets)
         versions = stored.column("version").fill_null(0).to_numpy(zero_copy_only=False)
-        columns = self._header(slots, versions + 1, reached)
+        columns = self._header(slots, versions + 1, reached, times)
         operands = Operands(events, slots.of_event, count)
         for plan, aggregate in self._attributes:
             rows = operands.rows(plan, ordered=plan.aggregate in ORDERED)
             held = aggregate.from_arrow(stored.column(plan.name))
             state = aggregate.combine(held, aggregate.lift(rows))
+            if plan.window is not None:
+                first = first_kept(_last(slots, times), plan.window, plan.time_zone)
+                state = windowed(aggregate).since(state, first)
             columns[plan.name] = aggregate.to_arrow(state)
         return pa.RecordBatch.from_pydict(columns)
 
-    def _header(self, slots: Slots, versions: Ints, reached: Ints) -> dict[str, Any]:
+    def _header(
+        self, slots: Slots, versions: Ints, reached: Ints, times: Times
+    ) -> dict[str, Any]:
         count = len(slots)
+        active = _last(slots, times) // DAY_MILLIS
         return {
             "visitor": slots.visitors,
             "version": pa.array(versions),
             "generation": pa.array(np.full(count, self._generation, np.int32)),
             "source_partition": pa.array(slots.partitions),
             "source_offset": pa.array(reached),
-            "as_of_day": pa.array(np.zeros(count, np.int32)),
+            "as_of_day": pa.array(times.today.astype(np.int32)),
+            "active_day": pa.array(active.astype(np.int32)),
+            "erased_at": pa.array(np.zeros(count, np.int64)),
         }
+
+
+def _last(slots: Slots, times: Times) -> Ints:
+    """Give the stream time of each slot's last event."""
+    last = np.zeros(len(slots), np.int64)
+    np.maximum.at(last, slots.of_event, times.stream)
+    return last
+
+
+def first_kept(stream_times: Ints, window: int, zone: str) -> Ints:
+    """Give the first day that a window keeps at a stream time in milliseconds.
+
+    Two days more than the window has: the day that it is rendered as of may lie
+    behind the stream's.
+    """
+    return local_days(stream_times * 1_000, zone) - (window + SPARE_DAYS - 1)

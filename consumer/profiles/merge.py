@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from consumer.plan.compile import Plan
     from consumer.profiles.algebra.monoid import Aggregate
     from consumer.profiles.columns import Ints
-    from consumer.profiles.fold import Fold, Slots
+    from consumer.profiles.fold import Fold, Slots, Times
     from consumer.profiles.record import ProfileCodec
 
 STORAGES = {
@@ -75,11 +75,12 @@ class Merged:
     """The merged record of each slot.
 
     `keys` has the attributes that are top or distinct: how many keys each slot had,
-    and has.
+    and has. `columns` has their headers, and their windows where the plan has any.
     """
 
     records: Buffer
     keys: Mapping[str, tuple[Ints, Ints]]
+    columns: pa.RecordBatch
 
 
 class Merger:
@@ -103,8 +104,9 @@ class Merger:
         known = [one for one in operations if one is not None]
         if len(known) == len(fields):
             self._program = np.concatenate([self._header, _program(known)])
-            neutral = Buffer.of(codec.encode(fold.neutral(codec.schema)))
-            self._merged(self._program, neutral, neutral)
+            columns = fold.neutral(codec.schema)
+            neutral = Buffer.of(codec.encode(columns))
+            self._merged(self._program, neutral, neutral, columns)
 
     def reached(self, stored: Stored) -> Ints:
         """Give the offset of the last event that each stored profile has folded."""
@@ -114,7 +116,12 @@ class Merger:
         return offsets
 
     def merge(
-        self, slots: Slots, events: Events, offsets: Ints, stored: Stored
+        self,
+        slots: Slots,
+        events: Events,
+        offsets: Ints,
+        stored: Stored,
+        times: Times,
     ) -> Merged:
         """Fold events into the stored profiles of all slots.
 
@@ -122,20 +129,27 @@ class Merger:
         total no longer fits.
         """
         if self._program is not None:
-            added = self._fold.lift(slots, events, offsets)
+            added = self._fold.lift(slots, events, offsets, times)
             new = Buffer.of_arrow(self._codec.encode_column(added))
             try:
-                return self._merged(self._program, stored.records, new)
+                return self._merged(self._program, stored.records, new, added)
             except ValueError:
                 pass  # an overflow, or not as we write it: columns tell which
-        columns = self._fold.fold(slots, events, offsets, stored.columns)
+        columns = self._fold.fold(slots, events, offsets, stored.columns, times)
         keys = {
             name: (_lengths(stored.columns, name), _lengths(columns, name))
             for name in self._keyed
         }
-        return Merged(Buffer.of_arrow(self._codec.encode_column(columns)), keys)
+        records = Buffer.of_arrow(self._codec.encode_column(columns))
+        return Merged(records, keys, columns)
 
-    def _merged(self, program: NDArray[np.int64], old: Buffer, new: Buffer) -> Merged:
+    def _merged(
+        self,
+        program: NDArray[np.int64],
+        old: Buffer,
+        new: Buffer,
+        columns: pa.RecordBatch,
+    ) -> Merged:
         room = int(old.bounds[-1] + new.bounds[-1]) + PADDING
         out = Buffer(np.empty(room, np.uint8), np.zeros(len(old) + 1, np.int64))
         counts = np.empty((len(old), 2 * len(self._keyed)), np.int64)
@@ -153,7 +167,7 @@ class Merger:
             name: (counts[:, 2 * place], counts[:, 2 * place + 1])
             for place, name in enumerate(self._keyed)
         }
-        return Merged(out, keys)
+        return Merged(out, keys, columns)
 
 
 def operation(aggregate: Aggregate) -> Operation | None:
@@ -165,7 +179,7 @@ def operation(aggregate: Aggregate) -> Operation | None:
             return kernel.EXTREME, STORAGES[storage], int(least)
         case Edge(storage=storage, earliest=earliest):
             return kernel.EDGE, STORAGES[storage], int(earliest)
-        case Keyed(storage=storage, weighted=weighted):
+        case Keyed(storage=storage, weighted=weighted, dated=False):
             kind = kernel.WEIGHTS if weighted else kernel.KEYS
             return kind, STORAGES[storage], 0
         case Recent(storage=storage, n=most):

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from consumer.profiles import columns as cols
+from consumer.profiles.days import local_days
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +53,7 @@ class Rows:
     """Rows that take part: `slots` (0 to `count` - 1), operand, weight, order.
 
     Sorted by slot and place for the aggregates that ask for order, else unsorted.
+    `event_days` has the day of each event in the window's time zone, None without one.
     """
 
     count: int
@@ -59,6 +61,14 @@ class Rows:
     operand: Column
     weight: Ints | None
     order: Order
+    event_days: Ints | None = None
+
+    def days(self) -> Ints:
+        """Give the day of each row."""
+        if self.event_days is None:
+            message = "these rows are of an attribute without a window"
+            raise AssertionError(message)
+        return self.event_days[self.order.events]
 
 
 class Operands:
@@ -69,6 +79,7 @@ class Operands:
         self._events = events
         self._slots = slots
         self._count = count
+        self._days: dict[str, Ints] = {}
 
     def rows(self, plan: AttributePlan, *, ordered: bool) -> Rows:
         """Give the rows of one attribute."""
@@ -95,7 +106,13 @@ class Operands:
             cols.from_series(operand),
             None if weight is None else weight.to_numpy(),
             order,
+            None if plan.window is None else self._days_in(plan.time_zone),
         )
+
+    def _days_in(self, zone: str) -> Ints:
+        if zone not in self._days:
+            self._days[zone] = local_days(self._event_order.times, zone)
+        return self._days[zone]
 
     @cached_property
     def _event_order(self) -> Order:

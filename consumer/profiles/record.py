@@ -40,6 +40,8 @@ HEADER = (
     ("source_partition", "int"),
     ("source_offset", "long"),
     ("as_of_day", "int"),
+    ("active_day", "int"),
+    ("erased_at", "long"),
 )
 DOCS = {
     "visitor": "The visitor id that Target knows.",
@@ -47,7 +49,9 @@ DOCS = {
     "generation": "The generation of the configuration that wrote this.",
     "source_partition": "The partition that the visitor's events come from.",
     "source_offset": "The offset of the last event folded.",
-    "as_of_day": "Days since the epoch at which windows were rendered; 0: no windows.",
+    "as_of_day": "The day, since the epoch, that windows end with; 0: no windows.",
+    "active_day": "The day, since the epoch, on which an event was last folded; UTC.",
+    "erased_at": "When the visitor was erased, in milliseconds; 0: was not.",
 }
 
 

@@ -19,6 +19,7 @@ from consumer.errors import ConfigurationError
 from consumer.plan.expressions import evaluate
 from consumer.profiles import columns as cols
 from consumer.profiles.algebra.catalogue import aggregate_for
+from consumer.profiles.algebra.windowed import windowed
 from consumer.profiles.values import is_listed, state_entries, state_values
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ class RowRenderer:
     def render(self, profiles: pa.RecordBatch) -> pa.RecordBatch:
         """Render decoded profiles; the same columns as `rows`."""
         columns = [profiles.column(n) for n in ("visitor", "version", "generation")]
+        as_of = profiles.column("as_of_day").fill_null(0).to_numpy().astype(np.int64)
         columns += [
-            render_attribute(plan, profiles.column(plan.name))
+            render_attribute(plan, profiles.column(plan.name), as_of)
             for plan in self._attributes
         ]
         names = ["visitor", "version", "generation", *self.attributes]
@@ -97,9 +99,14 @@ def check_rendering(plan: AttributePlan) -> None:
         ) from error
 
 
-def render_attribute(plan: AttributePlan, states: pa.Array) -> pa.StringArray:
-    """Render one attribute's column of profile records to strings."""
-    state = aggregate_for(plan).from_arrow(states)
+def render_attribute(
+    plan: AttributePlan, states: pa.Array, as_of: NDArray[np.int64]
+) -> pa.StringArray:
+    """Render one attribute's column of profile records to strings.
+
+    `as_of` has the day that each row's window ends with.
+    """
+    state = present_state(plan, states, as_of)
     if not is_listed(plan):
         return _strings(_text(plan, state_values(plan, state)))
     values, lengths = state_entries(plan, state)
@@ -108,6 +115,17 @@ def render_attribute(plan: AttributePlan, states: pa.Array) -> pa.StringArray:
         text = _strings(_text(plan, pl.Series("value", text)))
     joined = _joined(text, lengths, plan.format.separator)
     return joined if plan.sentinel is None else joined.fill_null(plan.sentinel)
+
+
+def present_state(
+    plan: AttributePlan, states: pa.Array, as_of: NDArray[np.int64]
+) -> Any:  # noqa: ANN401 - each monoid has its own
+    """Read states, of those with a window the days that lie in it as of a day."""
+    aggregate = aggregate_for(plan)
+    state = aggregate.from_arrow(states)
+    if plan.window is None:
+        return state
+    return windowed(aggregate).within(state, as_of - (plan.window - 1))
 
 
 def _joined(

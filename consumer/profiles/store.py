@@ -49,7 +49,8 @@ class Position:
 
     `topic_id` is the input topic's; `next_offset` the next record to read;
     `stream_time` the greatest record timestamp so far, in milliseconds; `tally` how
-    many of the last records were dead letters.
+    many of the last records were dead letters; `day` the day that its owner took for
+    today, 0 without windows.
     """
 
     topic_id: str
@@ -57,6 +58,7 @@ class Position:
     stream_time: int
     generation: int
     tally: Tally = field(default_factory=Tally)
+    day: int = 0
 
     def to_json(self) -> bytes:
         """Write the value of the `position` record of the state topic."""
@@ -80,12 +82,17 @@ class Tails:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one commit puts into the store."""
+    """What one commit puts into the store.
+
+    `agenda` has entries as `profiles.agenda` makes them, `settled` those to delete.
+    """
 
     profiles: Sequence[tuple[bytes, bytes]] = ()
     gone: Sequence[bytes] = ()
     seen: Mapping[tuple[int, int], Ids] = field(default_factory=dict)
     forgotten: Sequence[tuple[int, int]] = ()
+    agenda: Sequence[bytes] = ()
+    settled: Sequence[bytes] = ()
     position: Position | None = None
     tails: Tails | None = None
 
@@ -105,7 +112,7 @@ class PartitionStore:
             path.mkdir(parents=True, exist_ok=True)
             size = max(SMALLEST_MAP, 2 * _file_size(path / "data.mdb"))
             self._env = lmdb.open(
-                str(path), map_size=size, metasync=False, max_dbs=4, max_readers=8
+                str(path), map_size=size, metasync=False, max_dbs=8, max_readers=8
             )
         except DAMAGES as error:
             raise StoreDamaged(str(error)) from error
@@ -121,6 +128,7 @@ class PartitionStore:
             self._runs = self._env.open_db(b"runs")
             self._chunks = self._env.open_db(b"chunks")
             self._meta = self._env.open_db(b"meta")
+            self._agenda = self._env.open_db(b"agenda")
             self._run_number = self._last_run_number()
         except DAMAGES as error:
             self._env.close()
@@ -219,6 +227,7 @@ class PartitionStore:
                     self._add_run(txn, chunk[0], 0, ids.sorted())
             for chunk in changes.forgotten:
                 txn.delete(CHUNK.pack(*chunk), db=self._chunks)
+            self._write_agenda(txn, changes)
             if changes.position is not None:
                 txn.put(b"position", changes.position.to_json(), db=self._meta)
             if changes.tails is not None:
@@ -226,6 +235,30 @@ class PartitionStore:
                 txn.put(b"tails", tails, db=self._meta)
 
         self._write(write)
+
+    def _write_agenda(self, txn: lmdb.Transaction, changes: Changes) -> None:
+        for entry in changes.settled:
+            txn.delete(entry, db=self._agenda)
+        if changes.agenda:
+            cursor = txn.cursor(self._agenda)
+            cursor.putmulti([(entry, b"") for entry in changes.agenda])
+
+    def agenda(self, first: bytes, beyond: bytes, most: int) -> list[bytes]:
+        """List up to `most` entries from `first` to before `beyond`, in order."""
+        with self._env.begin(db=self._agenda) as txn:
+            cursor = txn.cursor()
+            found: list[bytes] = []
+            if not cursor.set_range(first):
+                return found
+            for entry in cursor.iternext(values=False):
+                if entry >= beyond or len(found) == most:
+                    break
+                found.append(bytes(entry))
+            return found
+
+    def drop_agenda(self) -> None:
+        """Delete all of the agenda, to be made anew."""
+        self._write(lambda txn: txn.drop(self._agenda, delete=False))
 
     def drop_buckets_before(self, bucket: int) -> None:
         """Delete the runs of buckets that left the horizon."""

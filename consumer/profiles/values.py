@@ -38,7 +38,8 @@ def state_values(plan: AttributePlan, state: Any) -> pl.Series:  # noqa: ANN401 
             return _series(cols.to_arrow(state.value, state.present))
         case "distinct":
             counts = np.diff(state.offsets)
-            return _series(pa.array(counts, mask=counts == 0))
+            nothing = (counts == 0) & (not plan.empties_to_zero)
+            return _series(pa.array(counts, mask=nothing))
         case "top" | "recent":
             values, lengths = state_entries(plan, state)
             return _first(values, lengths)
@@ -53,7 +54,7 @@ def state_entries(plan: AttributePlan, state: Any) -> tuple[Column, Ints]:  # no
 
 def _additive(plan: AttributePlan, state: AdditiveState) -> pl.Series:
     if plan.aggregate != "mean":
-        nothing = (state.weight == 0) & (state.total == 0)
+        nothing = (state.weight == 0) & (state.total == 0) & (not plan.empties_to_zero)
         return _series(pa.array(state.total, mask=nothing))
     frame = pl.DataFrame({"total": state.total, "weight": state.weight})
     extra = plan.shown.scale - plan.kept.scale

@@ -49,6 +49,8 @@ class WriteBackStore:
         self._gone: list[bytes] = []
         self._seen: dict[Chunk, Ids] = {}
         self._forgotten: list[Chunk] = []
+        self._agenda: set[bytes] = set()
+        self._settled: set[bytes] = set()
         self._position = store.position
         self._tails = store.tails
         self._flushed_at = now
@@ -97,6 +99,9 @@ class WriteBackStore:
             self._gone.append(key)
         self._seen.update((chunk, ids.sorted()) for chunk, ids in changes.seen.items())
         self._forgotten += changes.forgotten
+        self._settled.update(changes.settled)
+        self._agenda.difference_update(changes.settled)
+        self._agenda.update(changes.agenda)
         self._position = changes.position or self._position
         self._tails = changes.tails or self._tails
         if len(self._young) * self._entry_size > self._memory() // 2:
@@ -117,11 +122,14 @@ class WriteBackStore:
                 gone=[key for key in self._gone if key not in young],
                 seen=self._seen,
                 forgotten=self._forgotten,
+                agenda=sorted(self._agenda),
+                settled=sorted(self._settled),
                 position=self._position,
                 tails=self._tails,
             )
         )
         self._dirty, self._gone, self._seen, self._forgotten = set(), [], {}, []
+        self._agenda, self._settled = set(), set()
         self._flushed_at = now
 
     def runs_of(self, bucket: int) -> Iterator[Ids]:
@@ -140,6 +148,10 @@ class WriteBackStore:
         waiting = [chunk for chunk in self._seen if chunk[0] < bucket]
         listed = {*self._store.chunks_before(bucket), *waiting}
         return sorted(listed - gone)
+
+    def agenda(self, first: bytes, beyond: bytes, most: int) -> list[bytes]:
+        """List entries of the agenda that are flushed, settled ones among them."""
+        return self._store.agenda(first, beyond, most)
 
     def drop_buckets_before(self, bucket: int) -> None:
         """Delete the runs of buckets that left the horizon."""

@@ -6,13 +6,16 @@ its items; None means no value, and such rows are left out.
 """
 
 import dataclasses
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from zoneinfo import ZoneInfo
 
 Value: TypeAlias = Any  # whatever the schema holds
 Row = Mapping[str, Value]
+EPOCH: Final = dt.date(1970, 1, 1)
 Order = tuple[datetime, str, int]  # event time and id, item index: greater is later
 
 
@@ -29,6 +32,8 @@ class Attribute:
     n: int = 1  # how many, for `top` and `recent`
     show: Callable[[Value], str] = str  # what Target gets of the value
     sentinel: str | None = None  # what Target gets where there is no value
+    window: int | None = None  # of how many days, today among them; all without it
+    zone: str = "UTC"  # whose days
 
 
 class Entry(NamedTuple):
@@ -185,12 +190,39 @@ AGGREGATES: Final[Mapping[str, Callable[[Attribute], Aggregate]]] = {
 }
 
 
-class Profile:
-    """One visitor's attributes."""
+class Window:
+    """Another aggregate, of the rows of the last days alone."""
 
-    def __init__(self, attributes: Sequence[Attribute]) -> None:
+    def __init__(self, attribute: Attribute, today: dt.date) -> None:
+        """Start with nothing."""
+        self._attribute = attribute
+        self._zone = ZoneInfo(attribute.zone)
+        self._first = today - dt.timedelta(days=(attribute.window or 1) - 1)
+        self._inside = AGGREGATES[attribute.aggregate](attribute)
+
+    def add(self, entry: Entry) -> None:
+        """Take it if its date is within the window, or later."""
+        if entry.order[0].astimezone(self._zone).date() >= self._first:
+            self._inside.add(entry)
+
+    def value(self) -> Value:
+        """Return the value; what counts has one always, unless there is a sentinel."""
+        found = self._inside.value()
+        counts = self._attribute.aggregate in {"count", "sum", "distinct"}
+        if found is None and counts and self._attribute.sentinel is None:
+            return 0
+        return found
+
+
+class Profile:
+    """One visitor's attributes, as of a day."""
+
+    def __init__(self, attributes: Sequence[Attribute], today: dt.date = EPOCH) -> None:
         """Start with no events."""
-        self._parts = [(a, AGGREGATES[a.aggregate](a)) for a in attributes]
+        self._parts: list[tuple[Attribute, Aggregate]] = [
+            (a, AGGREGATES[a.aggregate](a) if a.window is None else Window(a, today))
+            for a in attributes
+        ]
 
     def add(self, event: Row) -> None:
         """Take one event into every attribute that it concerns."""

@@ -10,11 +10,12 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 
 import fastavro
 
-from consumer.sandbox.accumulators import Attribute, Profile
+from consumer.sandbox.accumulators import EPOCH, Attribute, Profile
 
 DAY_MS: Final = 86_400_000
 _FRAMING: Final = 5
@@ -47,19 +48,20 @@ class NotAnEvent(Exception):  # noqa: N818  # a verdict, not an error
     """A record is no usable event; the argument is the dead letter's reason."""
 
 
-def recount(
+def recount(  # noqa: PLR0913 - what decides about a profile
     records: Iterable[Record],
     attributes: Sequence[Attribute],
     schemas: Mapping[int, str],
     *,
     horizon_ms: int = DAY_MS,
+    today: date = EPOCH,
     watch: Callable[[Record, str, str], None] = lambda _record, _outcome, _reason: None,
 ) -> Recount:
     """Recount `records`, which are in offset order within each partition.
 
     `schemas` are Avro schemas as JSON by schema id. `horizon_ms` is the deduplication
-    horizon, 0 is none. `watch` is told what became of each record: its outcome, and
-    the reason of a dead letter.
+    horizon, 0 is none; windows end with the day `today`. `watch` is told what became of
+    each record: its outcome, and the reason of a dead letter.
     """
     parsed = {id_: fastavro.parse_schema(json.loads(s)) for id_, s in schemas.items()}
     outcomes: Counter[str] = Counter()
@@ -84,7 +86,7 @@ def recount(
                 if first is None:
                     visitor = event["visitor_id"]
                     if visitor not in profiles:
-                        profiles[visitor] = Profile(attributes)
+                        profiles[visitor] = Profile(attributes, today)
                     profiles[visitor].add(event)
                 else:
                     outcome = "duplicate"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 from consumer.errors import PartitionHalt
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
-from consumer.profiles.fold import Fold, Slots, assign_slots, hash128
+from consumer.profiles.agenda import Agenda, entries
+from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash128
 from consumer.profiles.merge import Merger, Stored
 from consumer.profiles.overflow import ever_overfull, may_overflow, refused_events
 from consumer.profiles.seen import Ids, SeenIds
@@ -46,12 +47,16 @@ KeyValue = tuple[bytes | None, bytes | None]
 
 @dataclass(slots=True)
 class OpenPartition:
-    """A partition that we own and have restored: its store, ids seen, position."""
+    """A partition that we own and have restored: its store, ids seen, position.
+
+    `day` is what is taken for today, 0 without windows.
+    """
 
     number: int
     store: WriteBackStore
     seen: SeenIds | None
     position: Position
+    day: int = 0
 
     def commit(self, changes: Changes, now: float) -> None:
         """Take what a transaction committed; `now` is on a monotonic clock.
@@ -119,6 +124,7 @@ class BatchWork:
         self._generation = generation
         self._fold = Fold(plan, generation)
         self._merger = Merger(plan, codec, self._fold)
+        self._agenda = Agenda(plan)
         (self._neutral,) = codec.encode(self._fold.neutral(codec.schema))
         self._keyed = [a for a in plan.attributes if a.aggregate in {"top", "distinct"}]
         self._largest = largest_record
@@ -208,7 +214,11 @@ class BatchWork:
                 events = events.where(~repeats)
                 continue
             with watch.step("fold"):
-                merged = self._merger.merge(slots, kept, offsets, stored)
+                today = np.zeros(len(slots), np.int64)
+                for number, part in _runs(slots.partitions):
+                    today[part] = partitions[number].day
+                times = Times(stream_times[kept.records], today)
+                merged = self._merger.merge(slots, kept, offsets, stored, times)
             refused, reason = self._overfull(merged, kept, slots, stored)
             if not refused.any():
                 large = merged.records.sizes > self._largest
@@ -225,6 +235,13 @@ class BatchWork:
         verdicts.mark(events.records[repeated], Outcome.DUPLICATE)
         with watch.step("encode"):
             _spread(slots, merged.records, outputs)
+        if self._agenda and len(slots):
+            with watch.step("encode"):
+                days = self._agenda.days(merged.columns)
+                for number, part in _runs(slots.partitions):
+                    agenda = entries(days[part], slots.keys[part])
+                    changes = outputs[number].changes
+                    outputs[number].changes = replace(changes, agenda=agenda)
         return Folded(kept, ids.where(~repeated))
 
     def _stored(self, slots: Slots, partitions: Mapping[int, OpenPartition]) -> Stored:
@@ -276,6 +293,7 @@ class BatchWork:
                 stream_time=int(stream_times[rows[-1]]),
                 generation=self._generation,
                 tally=tallies.get(number, partition.position.tally),
+                day=partition.day,
             )
             seen: dict[tuple[int, int], Ids] = {}
             forgotten: list[tuple[int, int]] = []
@@ -291,9 +309,8 @@ class BatchWork:
                 oldest = partition.seen.oldest(position.stream_time)
                 forgotten = partition.store.chunks_before(oldest)
             output.state.extend(state_records.to_records(position, seen, forgotten))
-            profiles = output.changes.profiles
-            output.changes = Changes(
-                profiles=profiles, seen=seen, forgotten=forgotten, position=position
+            output.changes = replace(
+                output.changes, seen=seen, forgotten=forgotten, position=position
             )
 
 

@@ -1,7 +1,8 @@
 """Which generation of the configuration this process is, as agreed in `control`.
 
-Added attributes and removed ones make a new generation; a changed definition is
-refused, since stored states would mean something else from one event to the next.
+Added attributes and removed ones make a new generation, and so does a release whose
+profile records have other fields; a changed definition is refused, since stored states
+would mean something else from one event to the next.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def agree(  # noqa: PLR0913 - what replicas agree on
     for one in reversed(known):
         # An older configuration that starts again is what it was: announcing it anew
         # would make it the newest, and halt the replicas that were rolled forward.
-        if one.definitions == definitions:
+        if one.definitions == definitions and one.schema == codec.current.text:
             return one.number, began_with
     if known:
         _refuse_changes(known, definitions)

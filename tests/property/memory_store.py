@@ -20,6 +20,7 @@ class MemoryStore:
         self._runs: dict[int, list[Ids]] = {}
         self._chunks: set[tuple[int, int]] = set()
         self._notes: dict[str, bytes] = {}
+        self._agenda: set[bytes] = set()
         self.position: Position | None = None
         self.tails = Tails()
 
@@ -68,6 +69,8 @@ class MemoryStore:
                 self._chunks.add(chunk)
                 self._runs.setdefault(chunk[0], []).append(ids.sorted())
         self._chunks -= set(changes.forgotten)
+        self._agenda -= set(changes.settled)
+        self._agenda |= set(changes.agenda)
         self.position = changes.position or self.position
         self.tails = changes.tails or self.tails
 
@@ -75,3 +78,11 @@ class MemoryStore:
         """Delete older buckets."""
         for old in [one for one in self._runs if one < bucket]:
             del self._runs[old]
+
+    def agenda(self, first: bytes, beyond: bytes, most: int) -> list[bytes]:
+        """List entries of the agenda in order."""
+        return sorted(e for e in self._agenda if first <= e < beyond)[:most]
+
+    def drop_agenda(self) -> None:
+        """Delete all of the agenda."""
+        self._agenda.clear()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,8 @@ Item = dict[str, Any]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(1970, 1, 1)
+STREAM_DAY = date(1970, 1, 1)
+SPARE_DAYS = 2
 
 
 def micros(moment: datetime) -> int:
@@ -67,9 +70,45 @@ class Model:
                     found.append((value, weight, place))
         return found
 
-    def state(self, events: Iterable[Event]) -> Any:  # noqa: ANN401, PLR0911 - one return an aggregate
-        """Compute the state that a profile holds."""
+    @property
+    def window(self) -> int | None:
+        """The days of the window, if there is one."""
+        text = self.settings.get("window")
+        return None if text is None else int(str(text).removesuffix("d"))
+
+    def state(self, events: Iterable[Event]) -> Any:  # noqa: ANN401 - a state
+        """Compute the state that a profile holds, with the stream at 1970-01-01."""
         rows = self.rows(events)
+        if self.window is None:
+            return self._state(rows)
+        zone = ZoneInfo(self.settings["time_zone"])
+        by_day: dict[int, list[Any]] = {}
+        for row in rows:
+            moment = EPOCH + timedelta(microseconds=row[2][0])
+            on = (moment.astimezone(zone).date() - STREAM_DAY).days
+            if on > -self.window - SPARE_DAYS:
+                by_day.setdefault(on, []).append(row)
+        if self.aggregate == "distinct":
+            last = {v: on for on in sorted(by_day) for v, _, _ in by_day[on]}
+            return [{"key": key, "day": on} for key, on in sorted(last.items())]
+        return [{"day": on, "value": self._state(by_day[on])} for on in sorted(by_day)]
+
+    def _within(self, state: Any, today: int) -> Any:  # noqa: ANN401 - a state
+        """Give the state of the days of the window alone."""
+        first = today - (self.window or 0) + 1
+        days = [one for one in state if one["day"] >= first]
+        values = [one.get("value") for one in days]
+        match self.aggregate:
+            case "distinct":
+                return [one["key"] for one in days]
+            case "min":
+                return min(values, default=None)
+            case "max":
+                return max(values, default=None)
+            case _:
+                return {n: sum(v[n] for v in values) for n in ("total", "weight")}
+
+    def _state(self, rows: list[Any]) -> Any:  # noqa: ANN401, PLR0911 - one return an aggregate
         match self.aggregate:
             case "count" | "sum" | "mean":
                 return {"total": sum(v for v, _, _ in rows), "weight": len(rows)}
@@ -95,8 +134,15 @@ class Model:
                 newest = sorted(rows, key=lambda row: row[2], reverse=True)
                 return [entry(*row) for row in newest[: self.settings["n"]]]
 
-    def shown(self, state: Any) -> str | None:  # noqa: ANN401, PLR0911 - one return an aggregate
+    def shown(self, state: Any, today: int = 0) -> str | None:  # noqa: ANN401 - a state
         """Write what Target gets for a state."""
+        if self.window is None:
+            return self._shown(state)
+        found = self._shown(self._within(state, today))
+        empty = self.aggregate not in {"min", "max"}
+        return self.text(0) if found is None and empty else found
+
+    def _shown(self, state: Any) -> str | None:  # noqa: ANN401, PLR0911 - one return an aggregate
         match self.aggregate:
             case "count" | "sum":
                 return None if not any(state.values()) else self.text(state["total"])
@@ -198,6 +244,8 @@ def cents(event: Event) -> int | None:
 
 
 ITEMS = {"from": "items"}
+# Half past midnight in Vienna is another day than in UTC.
+DAYS = {"window": "2d", "time_zone": "Europe/Vienna"}
 MODELS: dict[str, Model] = {
     "orders": Model(
         {"aggregate": "count", "where": "kind = 'SALE'"},
@@ -287,6 +335,25 @@ MODELS: dict[str, Model] = {
     "first_bought": Model(
         {"aggregate": "first", "of": "sku", "where": "quantity > 0", **ITEMS},
         lambda _, i: when(i["quantity"] is not None and i["quantity"] > 0, i["sku"]),
+    ),
+    "days_orders": Model(
+        {"aggregate": "count", "where": "kind = 'SALE'", **DAYS},
+        lambda e, _: when(sale(e), 1),
+    ),
+    "days_units": Model(
+        {"aggregate": "sum", "of": "quantity", **ITEMS, **DAYS},
+        lambda _e, i: i["quantity"],
+    ),
+    "days_least": Model(
+        {"aggregate": "min", "of": "ratio", **DAYS},
+        lambda e, _: number(e["ratio"]),
+        plain,
+    ),
+    "days_greatest": Model(
+        {"aggregate": "max", "of": "store", **DAYS}, lambda e, _: e["store"]
+    ),
+    "days_skus": Model(
+        {"aggregate": "distinct", "of": "sku", **ITEMS, **DAYS}, lambda _, i: i["sku"]
     ),
     "stores": Model({"aggregate": "distinct", "of": "store"}, lambda e, _: e["store"]),
     "days": Model({"aggregate": "distinct", "of": "day"}, lambda e, _: day_number(e)),

@@ -66,9 +66,9 @@ VISITORS = ("ann", "bob", "Łódź 7", "x" * 256)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEXTS = st.sampled_from(["", "A", "a", "Z1", "ä", "日本", "\U0001f600", "￿"])
 # Equal times, times before 1970, and a tie with the next visitor's.
-TIMES = st.sampled_from([-(10**12), -1, 0, 1, 1_700_000_000_000]).map(
-    lambda millis: EPOCH + timedelta(milliseconds=millis)
-)
+TIMES = st.sampled_from(
+    [-(10**12), -90_000_000, -1, 0, 1, 83_000_000, 1_700_000_000_000]
+).map(lambda millis: EPOCH + timedelta(milliseconds=millis))
 
 
 def items() -> st.SearchStrategy[list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from consumer.errors import PartitionHalt
 from consumer.frames import Events
 from consumer.plan.compile import compile_plan
 from consumer.profiles.algebra.catalogue import aggregate_for
+from consumer.profiles.algebra.windowed import windowed
+from consumer.profiles.days import DAY_MICROS
 from consumer.profiles.operands import Operands
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from tests.property.budget import examples
@@ -57,6 +60,16 @@ AGGREGATES: dict[str, dict[str, Any]] = {
         for of in ("long", "text")
     },
     "weighted": {"aggregate": "top", "of": "text", "by": "long"},
+    **{
+        f"{name}_of_days": {"aggregate": name, "window": "2d", **more}
+        for name, more in {
+            "count": {},
+            "sum": {"of": "long"},
+            "min": {"of": "double"},
+            "max": {"of": "text"},
+            "distinct": {"of": "text"},
+        }.items()
+    },
 }
 
 
@@ -90,7 +103,7 @@ def rows_of(plan: AttributePlan) -> st.SearchStrategy[list[tuple[Any, ...]]]:
     if plan.aggregate in {"count", "sum", "mean"}:
         operand = st.integers(-(10**13), 10**13)
     weight = st.integers(-2, 2)
-    times = st.sampled_from([-(2**62), -1, 0, 1])
+    times = st.sampled_from([-(2**62), -1, 0, 1, DAY_MICROS])
     slots = st.integers(0, SLOTS - 1)
     return st.lists(st.tuples(slots, st.none() | operand, weight, times), max_size=12)
 
@@ -166,6 +179,8 @@ def test_states_come_back_from_bytes(name: str, data: st.DataObject) -> None:
         "source_partition": pa.array([0, 1, 2**31 - 1], pa.int32()),
         "source_offset": pa.array([0, -1, 2**63 - 1]),
         "as_of_day": pa.array([0, -1, 1], pa.int32()),
+        "active_day": pa.array([0, -1, 1], pa.int32()),
+        "erased_at": pa.array([0, -1, 1], pa.int64()),
     }
     batch = pa.RecordBatch.from_pydict({**header, name: column})
     decoded = codec.decode(codec.encode(batch))
@@ -173,6 +188,32 @@ def test_states_come_back_from_bytes(name: str, data: st.DataObject) -> None:
     again = aggregate_for(plan).from_arrow(decoded.column(name))
     assert listed(plan, again) == column.to_pylist()
     assert codec.encode(decoded) == codec.encode(batch)
+
+
+@pytest.mark.parametrize("name", [n for n, p in BY_NAME.items() if p.window])
+@examples(25)
+@given(data=st.data())
+def test_a_window_is_what_its_days_alone_would_give(
+    name: str, data: st.DataObject
+) -> None:
+    """Within a window is the aggregate without one over the rows of its days."""
+    plan = BY_NAME[name]
+    aggregate = windowed(aggregate_for(plan))
+    drawn = data.draw(rows_of(plan))
+    rows = [(*row, f"e{place}") for place, row in enumerate(drawn)]
+    first = data.draw(st.sampled_from([-(10**9), -1, 0, 1, 2]))
+    plain = replace(plan, window=None)
+    inside = [row for row in rows if row[3] // DAY_MICROS >= first]
+    since = np.full(SLOTS, first)
+    found = aggregate.within(lifted(plan, rows), since)
+    if plan.aggregate == "distinct":
+        found = replace(found, weights=np.ones(len(found.weights), np.int64))
+    assert listed(plain, found) == listed(plain, lifted(plain, inside))
+    kept = aggregate.since(lifted(plan, rows), since)
+    assert listed(plan, kept) == listed(plan, lifted(plan, inside))
+    slots, days = aggregate.days(kept)
+    assert len(slots) == len(days)
+    assert all(day >= first for day in days.tolist())
 
 
 @pytest.mark.parametrize("name", ["sum", "weighted"])

@@ -68,6 +68,7 @@ class World:
         limits: DeadLetterLimits | None = None,
         grace: SchemaGrace | None = None,
     ) -> None:
+        self.today = 0
         settings = Settings.model_validate(
             {
                 "purchases": {
@@ -138,7 +139,9 @@ class World:
             for bucket in cached.buckets():
                 for run in cached.runs_of(bucket):
                     seen.remember({bucket: run})
-        self.partitions[number] = OpenPartition(number, cached, seen, position)
+        self.partitions[number] = OpenPartition(
+            number, cached, seen, position, day=self.today
+        )
         self._next[number] = position.next_offset
 
     def prepare(self, batch: Sequence[Record]) -> Prepared:

@@ -60,6 +60,14 @@ class Additive:
             added(left.total, right.total, self._total), left.weight + right.weight
         )
 
+    def gathered(self, state: AdditiveState, slots: Ints, count: int) -> AdditiveState:
+        """Add up the states that have the same slot."""
+        check_sums(state.total, slots, self._total)
+        total, weight = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        np.add.at(total, slots, state.total)
+        np.add.at(weight, slots, state.weight)
+        return AdditiveState(total, weight)
+
     @property
     def _total(self) -> str:
         return f"The total of attribute {self.name}"

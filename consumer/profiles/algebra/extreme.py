@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from consumer.profiles.algebra.avro import AvroType
-    from consumer.profiles.columns import Column
+    from consumer.profiles.columns import Column, Ints
     from consumer.profiles.operands import Rows
 
 
@@ -42,18 +42,24 @@ class Extreme:
 
     def lift(self, rows: Rows) -> ExtremeState:
         """Find each slot's extreme operand."""
-        codes, values = cols.ranked(rows.operand)
-        best = np.full(rows.count, -1)
+        return self._best(rows.operand, rows.slots, rows.count)
+
+    def gathered(self, state: ExtremeState, slots: Ints, count: int) -> ExtremeState:
+        """Find the extreme of the states that have the same slot."""
+        held = np.flatnonzero(state.present)
+        return self._best(cols.take(state.value, held), slots[held], count)
+
+    def _best(self, operand: Column, slots: Ints, count: int) -> ExtremeState:
+        codes, values = cols.ranked(operand)
+        best = np.full(count, -1)
         if self.least:
             codes = len(values) - 1 - codes
-        np.maximum.at(best, rows.slots, codes)
+        np.maximum.at(best, slots, codes)
         present = best >= 0
         winners = best[present]
         if self.least:
             winners = len(values) - 1 - winners
-        placed = cols.spread(
-            np.flatnonzero(present), rows.count, cols.take(values, winners)
-        )
+        placed = cols.spread(np.flatnonzero(present), count, cols.take(values, winners))
         return ExtremeState(placed, present)
 
     def combine(self, left: ExtremeState, right: ExtremeState) -> ExtremeState:

@@ -1,4 +1,7 @@
-"""top and distinct: exact keys, for top with their weights."""
+"""top and distinct: exact keys, for top with their weights, in windows with their days.
+
+A key of a window has the last day on which it was seen, in place of a weight.
+"""
 
 from __future__ import annotations
 
@@ -40,19 +43,23 @@ class Keyed:
     name: str
     storage: str
     weighted: bool
+    dated: bool = False
 
     @property
     def field(self) -> AvroType:
-        """An array of keys, with their weights for top."""
-        if not self.weighted:
+        """An array of keys, with their weights for top, with their days in windows."""
+        if self.dated:
+            entry = avro_record(self.name, key=self.storage, day="int")
+        elif self.weighted:
+            entry = avro_record(self.name, key=self.storage, weight="long")
+        else:
             return {"type": "array", "items": self.storage}
-        entry = avro_record(self.name, key=self.storage, weight="long")
         return {"type": "array", "items": entry}
 
     def lift(self, rows: Rows) -> KeyedState:
-        """Add up weights by key."""
-        weights = rows.weight
-        if weights is None or not self.weighted:
+        """Add up weights by key; in windows find each key's last day."""
+        weights = rows.days() if self.dated else rows.weight
+        if weights is None or not (self.weighted or self.dated):
             weights = np.ones(len(rows.slots), np.int64)
         return self._sum(rows.slots, rows.count, rows.operand, weights)
 
@@ -84,6 +91,8 @@ class Keyed:
             )
             kept = summed != 0
             unique, summed = unique[kept], summed[kept]
+        elif self.dated and len(starts):
+            summed = np.maximum.reduceat(weights[order], starts)
         else:
             summed = np.ones(len(unique), np.int64)
         return KeyedState(
@@ -92,19 +101,42 @@ class Keyed:
             summed,
         )
 
+    def within(self, state: KeyedState, first: Ints) -> KeyedState:
+        """Give the keys that were seen on day `first` of their slot or later."""
+        return self.since(state, first)
+
+    def since(self, state: KeyedState, first: Ints) -> KeyedState:
+        """Forget the keys that were last seen before day `first` of their slot."""
+        slots = cols.slots_of(state.offsets)
+        kept = state.weights >= first[slots]
+        if kept.all():
+            return state
+        return KeyedState(
+            cols.offsets_of(slots[kept], len(first)),
+            cols.take(state.keys, np.flatnonzero(kept)),
+            state.weights[kept],
+        )
+
+    def days(self, state: KeyedState) -> tuple[Ints, Ints]:
+        """Give slot and last day of each key."""
+        return cols.slots_of(state.offsets), state.weights
+
     def to_arrow(self, state: KeyedState) -> pa.Array:
         """Make a list column."""
         entries = cols.to_arrow(state.keys)
-        if self.weighted:
+        if self.dated:
+            days = state.weights.astype(np.int32)
+            entries = struct_column(key=entries, day=days)
+        elif self.weighted:
             entries = struct_column(key=entries, weight=state.weights)
         return list_column(state.offsets, entries)
 
     def from_arrow(self, array: pa.Array) -> KeyedState:
         """Read a list column."""
         offsets, entries = list_entries(array)
-        if not self.weighted:
+        if not (self.weighted or self.dated):
             return KeyedState(
                 offsets, cols.from_arrow(entries), np.ones(len(entries), np.int64)
             )
         keys, weights = (cols.from_arrow(child) for child in entries.flatten())
-        return KeyedState(offsets, keys, weights)
+        return KeyedState(offsets, keys, np.asarray(weights, np.int64))

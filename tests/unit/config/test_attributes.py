@@ -45,6 +45,7 @@ def test_count_takes_no_value() -> None:
         ("by", "quantity", {"count", "mean", "top"}),
         ("n", 3, {"top", "recent"}),
         ("max_keys", 10, {"top", "distinct"}),
+        ("window", 7 * 86_400, {"sum", "min", "max", "distinct"}),
     ],
 )
 def test_a_key_is_refused_where_it_has_no_effect(
@@ -54,7 +55,8 @@ def test_a_key_is_refused_where_it_has_no_effect(
     for aggregate in VALUED:
         keys = {"aggregate": aggregate, "of": "x", key: value}
         if aggregate in aggregates:
-            assert getattr(made(**keys), key) == value
+            kept = 7 if key == "window" else value
+            assert getattr(made(**keys), key) == kept
         else:
             assert refused_key(**keys) == key
 
@@ -72,15 +74,44 @@ def test_n_is_bounded(n: int) -> None:
     assert refused_key(aggregate="recent", of="x", n=n) == "n"
 
 
-def test_a_window_is_refused_for_now() -> None:
-    """A rolling window is not silently a total."""
-    assert refused_key(aggregate="sum", of="x", window="30d") == "window"
+@pytest.mark.parametrize(
+    ("text", "days"), [("1d", 1), ("30d", 30), ("48h", 2), (86_400, 1), ("3650d", 3650)]
+)
+def test_a_window_is_whole_days(text: object, days: int) -> None:
+    """However it is written, a window is a number of days."""
+    assert made(aggregate="count", window=text).window == days
+
+
+@pytest.mark.parametrize("text", ["0d", "12h", "3651d", "a month", True, "", "-1d"])
+def test_other_windows_are_refused(text: object) -> None:
+    """Parts of days, none and more than ten years are said at start."""
+    assert refused_key(aggregate="count", window=text) == "window"
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../etc/passwd", ""])
 def test_a_time_zone_must_exist(zone: str) -> None:
     """What is not in the time zone database is refused."""
-    assert refused_key(aggregate="count", time_zone=zone) == "time_zone"
+    attribute = {"aggregate": "count", "window": "1d", "time_zone": zone}
+    assert refused_key(**attribute) == "time_zone"
+
+
+def test_a_time_zone_without_a_window_is_refused() -> None:
+    """A zone that would be ignored is refused; the default is none."""
+    assert refused_key(aggregate="count", time_zone="Europe/Berlin") == "time_zone"
+    assert made(aggregate="count").time_zone == "UTC"
+
+
+def test_all_windows_have_one_time_zone() -> None:
+    """A profile has one today; both attributes that differ are named."""
+    one = {"aggregate": "count", "window": "7d", "time_zone": "Europe/Berlin"}
+    other = {**one, "time_zone": "Asia/Tokyo"}
+    types = TypeAdapter(Attributes)
+    plain = {"aggregate": "count"}
+    assert len(types.validate_python({"a": one, "b": one, "c": plain})) == 3
+    with pytest.raises(ValidationError) as caught:
+        types.validate_python({"a": one, "b": other})
+    for word in ("Europe/Berlin", '"a"', "Asia/Tokyo", '"b"'):
+        assert word in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ HEADER = {
     "source_partition": 2,
     "source_offset": 77,
     "as_of_day": 0,
+    "active_day": 0,
+    "erased_at": 0,
 }
 ORDERS = {"total": 5, "weight": 5}
 TOP = [{"key": "", "weight": -1}, {"key": "ä", "weight": 2**63 - 1}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -42,7 +43,8 @@ def shown(states: list[Any], **attribute: Any) -> list[str | None]:  # noqa: ANN
     (plan,) = compiled.attributes
     codec = ProfileCodec(ProfileSchema.of(compiled))
     array = pa.array(states, codec.schema.field("x").type)
-    found: list[str | None] = render_attribute(plan, array).to_pylist()
+    as_of = np.zeros(len(states), np.int64)
+    found: list[str | None] = render_attribute(plan, array, as_of).to_pylist()
     return found
 
 

@@ -255,3 +255,34 @@ def test_each_aggregate_by_hand(
     for entry in reversed(ENTRIES) if turned else ENTRIES:
         part.add(entry)
     assert part.value() == expected
+
+
+WINDOWS = (
+    Attribute("orders", "count", window=2, zone="Europe/Berlin"),
+    Attribute("spent", "sum", of=lambda row: row["total_minor"], window=2),
+    Attribute("most", "max", of=lambda row: row["total_minor"], window=2),
+    Attribute("shops", "distinct", of=lambda r: r["store_id"], window=2, sentinel="-"),
+)
+
+
+@pytest.mark.parametrize(
+    ("day", "shown"),
+    [
+        (1, {"orders": "3", "spent": "600", "most": "300", "shops": "2"}),
+        (2, {"orders": "3", "spent": "600", "most": "300", "shops": "2"}),
+        (3, {"orders": "2", "spent": "300", "most": "300", "shops": "1"}),
+        (4, {"orders": "0", "spent": "0", "shops": "-"}),
+    ],
+)
+def test_windows_end_with_the_day_asked_for(day: int, shown: dict[str, str]) -> None:
+    """The days are those of the zone: 23:30 in London is tomorrow in Berlin."""
+    late = NOON + 11 * HOUR + HOUR // 2
+    values = [
+        purchase("a", at=NOON, items=(("x", "y", 1, 100),)),
+        purchase("b", at=late, items=(("x", "y", 1, 200),)),
+        purchase("c", at=NOON + 24 * HOUR, store="S2", items=(("x", "y", 1, 300),)),
+    ]
+    records = [Record(b"k", value, NOON, 0, n) for n, value in enumerate(values)]
+    today = dt.date(2026, 1, day)
+    found = recount(records, WINDOWS, {1: SCHEMA}, today=today)
+    assert found.profiles["anna"] == shown
