@@ -31,6 +31,8 @@ NAMES: Final = (
     "after-send-offsets",
     "after-commit",
     "after-store",
+    "before-tick",
+    "after-tick-produce",
     "before-restore",
     "after-restore",
     "before-post",

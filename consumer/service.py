@@ -36,12 +36,14 @@ from consumer.kafka.registry import Registry
 from consumer.kafka.topics import Cluster, TopicAdmin
 from consumer.plan.compile import Plan, compile_plan
 from consumer.plan.pseudonyms import Pseudonyms
+from consumer.profiles.agenda import Agenda
 from consumer.profiles.directory import StateDirectory
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer, check_rendering
 from consumer.stages.aggregate import AggregateStage
 from consumer.stages.batch import BatchWork
 from consumer.stages.client_report import ClientReport
+from consumer.stages.daily import Daily
 from consumer.stages.generations import agree
 from consumer.stages.lifecycle import Partitions
 from consumer.stages.producers import Producers
@@ -49,6 +51,7 @@ from consumer.stages.rekey import RekeyStage
 from consumer.stages.rekey_positions import SourcePositions
 from consumer.stages.rekey_report import RekeyReport
 from consumer.stages.rekeying import Rekeying
+from consumer.stages.tick import Tick
 from consumer.stages.topic_problems import (
     cleanup_problem,
     count_problem,
@@ -384,6 +387,7 @@ class Service:
         source = InputConsumer(
             settings, ClientReport(self.metrics, "purchases", "aggregate")
         )
+        agenda = Agenda(plan, codec, settings.profiles.expire_days)
         partitions = Partitions(
             settings,
             directory,
@@ -393,6 +397,7 @@ class Service:
             metrics=self.metrics,
             board=self.board,
             generation=generation,
+            agenda=agenda,
             forbidden=self._forbidden,
         )
         work = BatchWork(
@@ -403,7 +408,17 @@ class Service:
             largest_record=cluster.largest_records[settings.topics.profiles]
             - RECORD_OVERHEAD,
             limits=self._limits(),
+            agenda=agenda,
         )
+        daily = None
+        if agenda:
+            daily = Daily(
+                Tick(plan, codec, agenda, generation=generation),
+                self._clock,
+                zone=plan.zone or "UTC",
+                spread=settings.profiles.tick_over,
+                begin_anew=partitions.begin_agenda_anew,
+            )
         health = self.health.component("aggregate", stalled_after=STALLED_AFTER_SECONDS)
         return AggregateStage(
             settings,
@@ -415,6 +430,7 @@ class Service:
             metrics=self.metrics,
             board=self.board,
             health=health,
+            daily=daily,
         )
 
     def _limits(self) -> DeadLetterLimits:

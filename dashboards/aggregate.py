@@ -148,6 +148,7 @@ AGGREGATE: Final = Page(
                     (
                         Query(rate("transactions", "result"), "{{result}}"),
                         Query(rate("profiles_written"), "profiles written"),
+                        Query(rate("ticked_profiles", "why"), "by a day: {{why}}"),
                     ),
                     "cps",
                 ),

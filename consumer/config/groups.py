@@ -25,6 +25,7 @@ from consumer.config.values import (
     http_address,
 )
 
+DAY_SECONDS: Final = 86_400
 LONGEST_TOPIC: Final = 249  # Kafka's own limit
 A_TOPIC: Final = (
     f"letters, digits, `.`, `_` and `-`, at most {LONGEST_TOPIC} characters"
@@ -269,6 +270,34 @@ class RekeyedSettings(TopicSettings):
         ge=1,
         le=10_000,
     )
+
+
+class ProfilesSettings(TopicSettings):
+    """`[profiles]`: the topic of profiles, and what time does to them."""
+
+    tick_over: Duration = setting(
+        3_600.0,
+        about="Over how long after midnight windows slide, visitor by visitor.",
+        allowed=A_DURATION + ", from 1s to 20h",
+        ge=1,
+        le=72_000,
+    )
+    expire_after: Duration | None = setting(
+        None,
+        about="After how long without an event a profile is deleted; never without it. "
+        "Target gets nothing of it: its own profiles end by themselves.",
+        allowed='whole days such as "400d", from 1d to 3650d',
+        ge=DAY_SECONDS,
+        le=3_650 * DAY_SECONDS,
+        multiple_of=DAY_SECONDS,
+    )
+
+    @property
+    def expire_days(self) -> int | None:
+        """`expire_after` in days."""
+        return (
+            None if self.expire_after is None else int(self.expire_after) // DAY_SECONDS
+        )
 
 
 class HttpSettings(Group):

@@ -12,6 +12,7 @@ from consumer.config.groups import (
     DeadLettersSettings,
     HttpSettings,
     LogSettings,
+    ProfilesSettings,
     PurchasesSettings,
     RekeyedSettings,
     TopicSettings,
@@ -105,7 +106,7 @@ class Settings(Group):
     )
     rekeyed: RekeyedSettings = _own("rekeyed", RekeyedSettings)
     rekey_state: TopicSettings = _own("rekey_state")
-    profiles: TopicSettings = _own("profiles")
+    profiles: ProfilesSettings = _own("profiles", ProfilesSettings)
     state: TopicSettings = _own("state")
     uploads: TopicSettings = _own("uploads")
     control: TopicSettings = _own("control")

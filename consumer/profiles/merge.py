@@ -8,7 +8,7 @@ the way of columns, which is slower and means the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -80,7 +80,7 @@ class Merged:
 
     records: Buffer
     keys: Mapping[str, tuple[Ints, Ints]]
-    columns: pa.RecordBatch
+    columns: pa.RecordBatch | None = None
 
 
 class Merger:
@@ -104,9 +104,8 @@ class Merger:
         known = [one for one in operations if one is not None]
         if len(known) == len(fields):
             self._program = np.concatenate([self._header, _program(known)])
-            columns = fold.neutral(codec.schema)
-            neutral = Buffer.of(codec.encode(columns))
-            self._merged(self._program, neutral, neutral, columns)
+            neutral = Buffer.of(codec.encode(fold.neutral(codec.schema)))
+            self._merged(self._program, neutral, neutral)
 
     def reached(self, stored: Stored) -> Ints:
         """Give the offset of the last event that each stored profile has folded."""
@@ -132,7 +131,8 @@ class Merger:
             added = self._fold.lift(slots, events, offsets, times)
             new = Buffer.of_arrow(self._codec.encode_column(added))
             try:
-                return self._merged(self._program, stored.records, new, added)
+                merged = self._merged(self._program, stored.records, new)
+                return replace(merged, columns=added)
             except ValueError:
                 pass  # an overflow, or not as we write it: columns tell which
         columns = self._fold.fold(slots, events, offsets, stored.columns, times)
@@ -143,13 +143,7 @@ class Merger:
         records = Buffer.of_arrow(self._codec.encode_column(columns))
         return Merged(records, keys, columns)
 
-    def _merged(
-        self,
-        program: NDArray[np.int64],
-        old: Buffer,
-        new: Buffer,
-        columns: pa.RecordBatch,
-    ) -> Merged:
+    def _merged(self, program: NDArray[np.int64], old: Buffer, new: Buffer) -> Merged:
         room = int(old.bounds[-1] + new.bounds[-1]) + PADDING
         out = Buffer(np.empty(room, np.uint8), np.zeros(len(old) + 1, np.int64))
         counts = np.empty((len(old), 2 * len(self._keyed)), np.int64)
@@ -167,7 +161,7 @@ class Merger:
             name: (counts[:, 2 * place], counts[:, 2 * place + 1])
             for place, name in enumerate(self._keyed)
         }
-        return Merged(out, keys, columns)
+        return Merged(out, keys)
 
 
 def operation(aggregate: Aggregate) -> Operation | None:

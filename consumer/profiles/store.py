@@ -12,6 +12,7 @@ import json
 import struct
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import lmdb
@@ -164,6 +165,14 @@ class PartitionStore:
         """Walk all profiles by key."""
         with self._env.begin(db=self._profiles) as txn:
             yield from txn.cursor()
+
+    def page(self, first: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """List up to `most` profiles by key, from `first` on."""
+        with self._env.begin(db=self._profiles) as txn:
+            cursor = txn.cursor()
+            if not cursor.set_range(first):
+                return []
+            return list(islice(cursor.iternext(), most))
 
     def meta(self, name: str) -> bytes | None:
         """Read a note kept beside the profiles."""

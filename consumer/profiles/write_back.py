@@ -20,6 +20,7 @@ from consumer.profiles.store import Changes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from consumer.profiles.agenda import Agenda
     from consumer.profiles.seen import Ids
     from consumer.profiles.store import PartitionStore, Position, Tails
 
@@ -148,6 +149,11 @@ class WriteBackStore:
         waiting = [chunk for chunk in self._seen if chunk[0] < bucket]
         listed = {*self._store.chunks_before(bucket), *waiting}
         return sorted(listed - gone)
+
+    def begin_agenda_anew(self, agenda: Agenda, latest: int, now: float) -> None:
+        """Make the agenda anew from all profiles; see `Agenda.entries` for `latest`."""
+        self.flush(now)
+        agenda.make_anew(self._store, latest)
 
     def agenda(self, first: bytes, beyond: bytes, most: int) -> list[bytes]:
         """List entries of the agenda that are flushed, settled ones among them."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from consumer.kafka.topics import Cluster
     from consumer.profiles.directory import StateDirectory
     from consumer.stages.batch import BatchWork, Prepared
+    from consumer.stages.daily import Daily
     from consumer.stages.lifecycle import Partitions
     from consumer.telemetry.health import Component
     from consumer.telemetry.laps import Laps
@@ -62,6 +63,7 @@ FIRST_BATCH = 5_000  # until the size of records is known
 BATCH_SHARE = 16  # one part in so many of [aggregate] memory is a batch's own bytes
 GC_SECONDS = 30.0
 RECOVERY_PAUSE_SECONDS = 1.0
+TICK_PAUSE_SECONDS = 0.1
 # Two processes on one transactional id (a copied state directory) fence each other.
 FENCED_WITHIN_SECONDS = 300.0
 UNCLEAN = (TransactionFailed, Fenced, BrokerUnreachable)
@@ -82,13 +84,16 @@ class AggregateStage:
         metrics: Metrics,
         board: StatusBoard,
         health: Component,
+        daily: Daily | None = None,
     ) -> None:
-        """Join the parts; nothing runs yet."""
+        """Join the parts; nothing runs yet. Without `daily` no day ever passes."""
         self._settings = settings
         self._directory = directory
         self._source = source
         self._partitions = partitions
         self._work = work
+        self._daily = daily
+        self._ticking = False
         self._cluster = cluster
         self._metrics = metrics
         self._health = health
@@ -147,12 +152,13 @@ class AggregateStage:
                 self._laps.to("restore")
                 self._partitions.restore(RESTORE_SECONDS)
                 self._introduce()
+            if self._daily is not None:
+                self._daily.give_days(self._partitions.running.values())
             self._laps.to("report")
             self._show()
             self._laps.to("idle")
             batch = self._source.consume(
-                self._most_records,
-                0.0 if restoring else self._settings.aggregate.commit_interval,
+                self._most_records, 0.0 if restoring else self._patience()
             )
             if batch.records is not None and len(batch.records) >= self._most_records:
                 self._laps.rename("fetch")
@@ -162,8 +168,29 @@ class AggregateStage:
                 self._partitions.halt(number, out_of_range(number, why))
             if batch.records is not None:
                 self._consumed(batch.records)
+            if self._daily is not None:
+                self._tick(self._daily)
         except UNCLEAN as error:
             self._recover(error)
+
+    def _patience(self) -> float:
+        """Give the seconds that a batch may gather; few where a tick has more to do."""
+        interval = self._settings.aggregate.commit_interval
+        return min(interval, TICK_PAUSE_SECONDS) if self._ticking else interval
+
+    def _tick(self, daily: Daily) -> None:
+        """Write the profiles that change because a day has passed, some at a time."""
+        self._laps.to("tick")
+        outputs, halts = daily.due(self._partitions.running)
+        for number, halt in halts.items():
+            self._partitions.halt(number, halt)
+        self._ticking = bool(outputs)
+        written = {n: output for n, output in outputs.items() if output.profiles}
+        if written:
+            failpoint("before-tick")
+            self._write(written, [], time.time(), produced="after-tick-produce")
+            self._report.ticked(written)
+        self._store({n: o for n, o in outputs.items() if n not in written}, {})
 
     def _assign(self) -> None:
         if self._unassigned:
@@ -288,10 +315,13 @@ class AggregateStage:
         outputs: Mapping[int, PartitionOutput],
         letters: Sequence[tuple[int, dead_letters.Record]],
         oldest: float | None = None,
+        *,
+        produced: str = "after-produce",
     ) -> None:
         """Write outputs and dead letters in one transaction, then into the stores.
 
-        `oldest` is when the oldest event was recorded, in seconds since the epoch.
+        `oldest` is when the oldest event was recorded, in seconds since the epoch;
+        `produced` the failpoint before the commit.
         """
         producer = self._producer
         if producer is None:
@@ -306,7 +336,7 @@ class AggregateStage:
             producer.produce(topics.state, number, output.state)
         for number, (key, value, headers) in letters:
             producer.produce(topics.dead_letters, number, [(key, value)], headers)
-        failpoint("after-produce")
+        failpoint(produced)
         self._laps.to("commit")
         next_offsets = {
             number: output.changes.position.next_offset
@@ -332,8 +362,6 @@ class AggregateStage:
         for number, output in outputs.items():
             partition = self._partitions.running[number]
             held, changes = partition.store.tails, output.changes
-            if changes.position is None:
-                continue
             tails = Tails(
                 reached.get((topics.profiles, number), held.profiles),
                 reached.get((topics.state, number), held.state),

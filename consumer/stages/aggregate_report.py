@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from consumer.stages.batch import OpenPartition, Prepared
+    from consumer.stages.batch import OpenPartition, PartitionOutput, Prepared
     from consumer.stages.lifecycle import Partitions
     from consumer.telemetry.health import Component
     from consumer.telemetry.metrics import Metrics
@@ -69,6 +69,15 @@ class AggregateReport(LoopReport):
             profiles=written,
             **{outcome.label: count for outcome, count in counts.items()},
         )
+
+    def ticked(self, outputs: Mapping[int, PartitionOutput]) -> None:
+        """Record what was written because a day has passed."""
+        for output in outputs.values():
+            gone = len(output.changes.gone)
+            self._metrics.ticked_profiles.labels("slid").inc(
+                len(output.profiles) - gone
+            )
+            self._metrics.ticked_profiles.labels("expired").inc(gone)
 
     def show(
         self,

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from consumer.errors import PartitionHalt
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
-from consumer.profiles.agenda import Agenda, entries
+from consumer.profiles.agenda import Agenda, to_entries
 from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash128
 from consumer.profiles.merge import Merger, Stored
 from consumer.profiles.overflow import ever_overfull, may_overflow, refused_events
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from consumer.frames import Events, Records, Tally
     from consumer.plan.compile import Plan
     from consumer.profiles.buffer import Buffer
+    from consumer.profiles.columns import Ints
     from consumer.profiles.merge import Merged
     from consumer.profiles.record import ProfileCodec
     from consumer.profiles.write_back import WriteBackStore
@@ -114,6 +115,7 @@ class BatchWork:
         generation: int,
         largest_record: int,
         limits: DeadLetterLimits | None = None,
+        agenda: Agenda | None = None,
     ) -> None:
         """Refuse profiles whose record would exceed `largest_record` bytes.
 
@@ -124,7 +126,8 @@ class BatchWork:
         self._generation = generation
         self._fold = Fold(plan, generation)
         self._merger = Merger(plan, codec, self._fold)
-        self._agenda = Agenda(plan)
+        self._windows = plan.zone is not None
+        self._agenda = agenda or Agenda(plan, codec)
         (self._neutral,) = codec.encode(self._fold.neutral(codec.schema))
         self._keyed = [a for a in plan.attributes if a.aggregate in {"top", "distinct"}]
         self._largest = largest_record
@@ -214,10 +217,9 @@ class BatchWork:
                 events = events.where(~repeats)
                 continue
             with watch.step("fold"):
-                today = np.zeros(len(slots), np.int64)
-                for number, part in _runs(slots.partitions):
-                    today[part] = partitions[number].day
-                times = Times(stream_times[kept.records], today)
+                times = Times(
+                    stream_times[kept.records], self._today(slots, partitions)
+                )
                 merged = self._merger.merge(slots, kept, offsets, stored, times)
             refused, reason = self._overfull(merged, kept, slots, stored)
             if not refused.any():
@@ -235,14 +237,22 @@ class BatchWork:
         verdicts.mark(events.records[repeated], Outcome.DUPLICATE)
         with watch.step("encode"):
             _spread(slots, merged.records, outputs)
-        if self._agenda and len(slots):
+        if self._agenda and merged.columns is not None and len(slots):
             with watch.step("encode"):
                 days = self._agenda.days(merged.columns)
                 for number, part in _runs(slots.partitions):
-                    agenda = entries(days[part], slots.keys[part])
+                    agenda = to_entries(days[part], slots.keys[part])
                     changes = outputs[number].changes
                     outputs[number].changes = replace(changes, agenda=agenda)
         return Folded(kept, ids.where(~repeated))
+
+    def _today(self, slots: Slots, partitions: Mapping[int, OpenPartition]) -> Ints:
+        """Give the day that each slot's windows end with."""
+        today = np.zeros(len(slots), np.int64)
+        if self._windows:
+            for number, part in _runs(slots.partitions):
+                today[part] = partitions[number].day
+        return today
 
     def _stored(self, slots: Slots, partitions: Mapping[int, OpenPartition]) -> Stored:
         """Gather the stored profiles, a record a slot; new visitors' is neutral."""

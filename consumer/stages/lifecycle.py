@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from consumer.kafka.changelog import Changelog, Tail
     from consumer.kafka.input import InputConsumer
     from consumer.kafka.topics import Cluster
+    from consumer.profiles.agenda import Agenda
     from consumer.profiles.directory import StateDirectory
     from consumer.telemetry.metrics import Metrics
     from consumer.telemetry.status import StatusBoard
@@ -70,6 +71,7 @@ class Partitions:
         metrics: Metrics,
         board: StatusBoard,
         generation: int,
+        agenda: Agenda,
         forbidden: PartitionHalt | None = None,
     ) -> None:
         """Join the parts; owns the stores it opens.
@@ -86,6 +88,7 @@ class Partitions:
         self._metrics = metrics
         self._board = board
         self._generation = generation
+        self._agenda = agenda
         self._width = bucket_width(settings.aggregate.deduplicate)
         self.restoring: dict[int, Restoring] = {}
         self.running: dict[int, OpenPartition] = {}
@@ -267,8 +270,10 @@ class Partitions:
             latest = dict(zip(tail.keys, tail.values, strict=True))
             hashed = packed_hashes(latest)
             pairs = list(zip(hashed, latest.values(), strict=True))
+            profiles = sorted((k, v) for k, v in pairs if v is not None)
             changes = Changes(
-                profiles=sorted((k, v) for k, v in pairs if v is not None),
+                profiles=profiles,
+                agenda=self._agenda_of(profiles),
                 gone=[key for key, value in pairs if value is None],
                 tails=Tails(tail.next_offset, tails.state),
             )
@@ -283,6 +288,18 @@ class Partitions:
         one.store.commit(changes)
         one.records += len(tail.keys)
         self._metrics.restored_records.inc(len(tail.keys))
+
+    def _agenda_of(self, profiles: list[tuple[bytes, bytes]]) -> list[bytes]:
+        """Give the agenda's entries of restored profiles; none costs nothing."""
+        if not (self._agenda and profiles):
+            return []
+        keys, values = zip(*profiles, strict=True)
+        return self._agenda.entries(keys, values)
+
+    def begin_agenda_anew(self, partition: OpenPartition) -> None:
+        """Make a running partition's agenda anew, since its day has gone back."""
+        now = time.monotonic()
+        partition.store.begin_agenda_anew(self._agenda, partition.day, now)
 
     def _start(self, one: Restoring) -> None:
         """Let a restored partition flow from the state's own position."""
@@ -312,6 +329,7 @@ class Partitions:
                 position=position.next_offset,
             )
         failpoint("after-restore")
+        self._agenda.settle(one.store)
         store = WriteBackStore(
             one.store, memory=self._cache_share, now=time.monotonic()
         )

@@ -25,6 +25,7 @@ from consumer.telemetry.labels import (
     STAGES,
     STATUS_ANSWERS,
     STEPS,
+    TICKS,
     TRANSACTION_RESULTS,
     UPLOAD_OUTCOMES,
 )
@@ -103,6 +104,12 @@ AGGREGATE: Final = (
     ),
     Declared(
         "profiles_written", "counter", "Changed profiles in committed transactions."
+    ),
+    Declared(
+        "ticked_profiles",
+        "counter",
+        "Profiles written or deleted because a day has passed, without an event.",
+        {"why": TICKS},
     ),
     Declared(
         "transactions",

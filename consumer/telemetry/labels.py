@@ -11,6 +11,7 @@ Stage = Literal["rekey", "aggregate", "upload"]
 Loop = Literal["rekey", "aggregate", "intake", "sealing", "delivery", "confirmation"]
 
 STAGES: Final[tuple[Stage, ...]] = ("rekey", "aggregate", "upload")
+TICKS: Final = ("slid", "expired")
 OUTCOMES: Final = ("folded", "duplicate", "filtered", "dead_lettered")
 
 STEPS: Final[Mapping[Loop, Mapping[str, str]]] = {
@@ -36,6 +37,7 @@ STEPS: Final[Mapping[Loop, Mapping[str, str]]] = {
         "fold": "folding the events, merging with the stored profiles",
         "encode": "profiles to records",
         "assemble": "keys, positions and ids seen; the rest of working a batch",
+        "tick": "finding and rendering profiles whose windows slid",
         "produce": "handing records to librdkafka",
         "commit": "the Kafka transaction's end",
         "store": "writing the local store",

@@ -39,6 +39,10 @@ class MemoryStore:
         """Walk all profiles by key."""
         yield from sorted(self._profiles.items())
 
+    def page(self, first: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """List profiles by key from `first` on."""
+        return [pair for pair in self.items() if pair[0] >= first][:most]
+
     def meta(self, name: str) -> bytes | None:
         """Read a note."""
         return self._notes.get(name)

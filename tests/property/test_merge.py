@@ -26,7 +26,9 @@ def never(*_: object) -> Any:  # noqa: ANN401 - it gives nothing
 @functools.cache
 def worlds() -> tuple[World, World]:
     """Make a world that merges bytes, and one that merges columns."""
-    attributes = {name: model.settings for name, model in UNPRICED.items()}
+    attributes = {
+        name: model.settings for name, model in UNPRICED.items() if not model.window
+    }
     by_bytes, by_columns = (World(attributes, {1: purchases.SCHEMA}) for _ in range(2))
     fold: Fold = by_bytes.work._fold
     fold.fold = never  # type: ignore[assignment,method-assign]

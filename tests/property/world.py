@@ -23,6 +23,7 @@ from consumer.events.mapping import Mapper
 from consumer.events.schemas import SchemaFolder
 from consumer.frames import Records
 from consumer.plan.compile import compile_plan
+from consumer.profiles.agenda import Agenda
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
 from consumer.profiles.seen import SeenIds, bucket_width
@@ -67,6 +68,7 @@ class World:
         memory: int = 10_000,
         limits: DeadLetterLimits | None = None,
         grace: SchemaGrace | None = None,
+        expire_days: int | None = None,
     ) -> None:
         self.today = 0
         settings = Settings.model_validate(
@@ -91,6 +93,7 @@ class World:
         self.schemas = source
         self.plan = compile_plan(settings, self.events_codec.sample_frame())
         self.codec = ProfileCodec(ProfileSchema.of(self.plan))
+        self.agenda = Agenda(self.plan, self.codec, expire_days)
         self.renderer = RowRenderer(self.plan.attributes, self.codec)
         self.work = BatchWork(
             self.plan,
@@ -99,6 +102,7 @@ class World:
             generation=0,
             largest_record=largest_record,
             limits=limits,
+            agenda=self.agenda,
         )
         self.deduplicate = deduplicate
         self.memory = memory

@@ -213,3 +213,26 @@ def test_a_store_killed_while_it_writes_opens_with_a_whole_commit(
             values = {int(value) for _, value in store.items()}
             assert values == {position.next_offset}
             assert store.count() == 2000
+
+
+def test_the_agenda_is_listed_in_order(store: Store) -> None:
+    """Entries are kept once, listed by ranges, and gone when they are settled."""
+    entries = [key(number) for number in (3, 1, 2)]
+    store.commit(Changes(agenda=sorted(entries)))
+    store.commit(Changes(agenda=[key(2)]))
+    assert store.agenda(b"", key(9), 10) == sorted(entries)
+    assert store.agenda(key(1) + b"\0", key(3), 10) == [key(2)]
+    assert store.agenda(b"", key(9), 2) == [key(1), key(2)]
+    store.commit(Changes(agenda=[key(4), key(5)], settled=[key(1), key(4), key(7)]))
+    assert store.agenda(b"", key(9), 10) == [key(2), key(3), key(4), key(5)]
+    store.drop_agenda()
+    assert store.agenda(b"", key(9), 10) == []
+
+
+def test_profiles_are_listed_page_by_page(store: Store) -> None:
+    """A page begins where the one before it ended."""
+    pairs = [(key(number), bytes([number])) for number in range(5)]
+    store.commit(Changes(profiles=pairs))
+    assert store.page(b"", 3) == pairs[:3]
+    assert store.page(key(2) + b"\0", 3) == pairs[3:]
+    assert store.page(key(4) + b"\0", 3) == []
