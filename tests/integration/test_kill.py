@@ -125,7 +125,9 @@ async def _until_it_works(service: ServiceProcess) -> None:
 
 
 def _ready(scrape: Metrics) -> bool:
-    return scrape.total("pos_consumer_ready") == 1
+    """Tell whether it works: one without partitions is ready too, and has no lag."""
+    works = scrape.total("pos_consumer_partition_assigned", stage="aggregate") > 0
+    return works and scrape.total("pos_consumer_ready") == 1
 
 
 async def _arrived(service: ServiceProcess, topics: Topics) -> bool:
