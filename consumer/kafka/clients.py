@@ -66,6 +66,7 @@ _REFUSED: Final = frozenset(
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
+_COUNTED_IN: Final = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()
 _UNREACHABLE: Final = frozenset(
     {
         KafkaError._TRANSPORT,
@@ -102,6 +103,19 @@ def kafka_error(error: KafkaError | KafkaException) -> KafkaError:
 def lacks_rights(error: KafkaError | KafkaException) -> bool:
     """Whether credentials or rights were refused: trying again does not help."""
     return kafka_error(error).code() in _REFUSED
+
+
+def still_counted_in(error: KafkaError | None) -> bool:
+    """Whether the group has not let go of a process of before, with our instance id.
+
+    It does when that one's session ends; then a new client can join. librdkafka tells
+    it by the text of a fatal error alone.
+    """
+    return (
+        error is not None
+        and error.code() == KafkaError._FATAL
+        and _COUNTED_IN in error.str()
+    )
 
 
 def passing(error: KafkaError | KafkaException, doing: str) -> PosConsumerError:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import BrokerRefused
@@ -26,6 +27,7 @@ from consumer.kafka.clients import (
     client_options,
     kafka_error,
     passing,
+    still_counted_in,
 )
 from consumer.kafka.membership import Membership
 from consumer.kafka.statistics import statistics_options
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
     from consumer.config import Settings
     from consumer.kafka.statistics import ClientStatistics
+
+log = structlog.get_logger(__name__)
 
 # Measured: twice the wall rate of the defaults. The bytes bound the memory.
 THROUGHPUT: Final = {
@@ -54,6 +58,7 @@ OURS: Final = {
 COMMITTED_SECONDS: Final = 10.0
 SEEK_SECONDS: Final = 10.0
 COUNT_SECONDS: Final = 2.0
+JOIN_AGAIN_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -106,15 +111,8 @@ class InputConsumer:
         # repeat the offsets of all; only for them they are kept up to date.
         self._started: dict[int, int] = {}
         self._paused: set[int] = set()
-        self._consumer = Consumer(
-            client_options(settings, stage, self._membership.options)
-        )
-        self._consumer.subscribe(
-            [self._topic],
-            on_assign=self._assigned,
-            on_revoke=self._revoked,
-            on_lost=self._lost,
-        )
+        self._options = client_options(settings, stage, self._membership.options)
+        self._consumer = self._member()
 
     def consume(self, most: int, timeout: float) -> Batch:
         """Wait up to `timeout` seconds for up to `most` records.
@@ -235,6 +233,9 @@ class InputConsumer:
     def _columns(self, found: list[Message]) -> Batch:
         out_of_range: dict[int, str] = {}
         if any(one.error() is not None for one in found):
+            if any(still_counted_in(one.error()) for one in found):
+                self._join_again()
+                return Batch(None)
             for one in found:
                 if (error := one.error()) is not None:
                     self._met(one, error, out_of_range)
@@ -245,6 +246,26 @@ class InputConsumer:
         if not self._membership.incremental:
             self._note(records)
         return Batch(records, out_of_range)
+
+    def _member(self) -> Consumer:
+        consumer = Consumer(self._options)
+        consumer.subscribe(
+            [self._topic],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._lost,
+        )
+        return consumer
+
+    def _join_again(self) -> None:
+        """Try to be a member with a new client: this one is of no use any more."""
+        log.warning(
+            "the group still counts in who had our group.instance.id before: "
+            "joining again until it lets go"
+        )
+        self._consumer.close()
+        time.sleep(JOIN_AGAIN_SECONDS)
+        self._consumer = self._member()
 
     def _note(self, records: Records) -> None:
         """Keep where each partition goes on that is still ours."""

@@ -25,10 +25,16 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self, cast
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import Fenced, PosConsumerError, TopicAbsent
-from consumer.kafka.clients import broker_error, client_options, option_refused
+from consumer.kafka.clients import (
+    broker_error,
+    client_options,
+    option_refused,
+    still_counted_in,
+)
 from consumer.kafka.membership import Membership
 from consumer.kafka.profiles_batches import (
     Assigned,
@@ -52,6 +58,8 @@ if TYPE_CHECKING:
     from consumer.config import Settings
     from consumer.kafka.statistics import ClientStatistics
 
+log = structlog.get_logger(__name__)
+
 MOST_RECORDS: Final = 10_000
 """Records of one consume call: some 2 MB of profiles, rendered in about 50 ms."""
 
@@ -63,6 +71,7 @@ REVOKE_SECONDS: Final = 10.0
 
 _POLL_SECONDS: Final = 0.1
 _TABLE_SECONDS: Final = 30.0
+_JOIN_AGAIN_SECONDS: Final = 1.0
 _SESSION_SECONDS: Final = 45.0  # librdkafka's default
 _OURS: Final = {
     "enable.auto.commit": "false",
@@ -99,10 +108,9 @@ class ProfilesReader:
         self._membership = Membership(options)
         session = float(options.get("session.timeout.ms", _SESSION_SECONDS * 1_000))
         self.session_seconds = session / 1_000
+        self._options = client_options(settings, "upload", self._membership.options)
         try:
-            self._consumer = Consumer(
-                client_options(settings, "upload", self._membership.options)
-            )
+            self._consumer = Consumer(self._options)
         except KafkaException as error:
             raise option_refused(error) from error
         self._clock = clock
@@ -214,17 +222,15 @@ class ProfilesReader:
 
     def _pump(self) -> None:
         try:
-            self._consumer.subscribe(
-                [self._topic],
-                on_assign=self._assigned,
-                on_revoke=self._revoked,
-                on_lost=self._lost,
-            )
+            self._join()
             while not self._stop.is_set():
                 self._run_commands()
                 found = self._consumer.consume(MOST_RECORDS, _POLL_SECONDS)
-                self._hand_over(found)
-                self._breathe()
+                if any(still_counted_in(record.error()) for record in found):
+                    self._join_again()
+                else:
+                    self._hand_over(found)
+                    self._breathe()
         except KafkaException as error:
             self._tell(broker_error(error, "consuming profiles"))
         except BaseException as error:  # noqa: BLE001 - raised again by `change`
@@ -233,6 +239,22 @@ class ProfilesReader:
             self._stop.set()
             self._consumer.close()
             self._run_commands()
+
+    def _join(self) -> None:
+        self._consumer.subscribe(
+            [self._topic],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._lost,
+        )
+
+    def _join_again(self) -> None:
+        """Try to be a member with a new client: this one is of no use any more."""
+        log.warning("Joining again: who had our group.instance.id is still counted in.")
+        self._consumer.close()
+        self._stop.wait(_JOIN_AGAIN_SECONDS)
+        self._consumer = Consumer(self._options)
+        self._join()
 
     def _run_commands(self) -> None:
         with suppress(queue.Empty):

@@ -188,13 +188,22 @@ class Arena:
         return instance
 
     def start(
-        self, number: int = 0, *, failpoint: str = "", clock_ahead: float = 0.0
+        self,
+        number: int = 0,
+        *,
+        failpoint: str = "",
+        clock_ahead: float = 0.0,
+        clock_jumps_after: float = 0.0,
     ) -> Instance:
         """Start an instance, adding it and those before it if there are fewer."""
         while len(self.instances) <= number:
             self.add()
         one = self.instances[number]
-        one.start(failpoint=failpoint, clock_ahead=clock_ahead)
+        one.start(
+            failpoint=failpoint,
+            clock_ahead=clock_ahead,
+            clock_jumps_after=clock_jumps_after,
+        )
         return one
 
     def wait_ready(self, *numbers: int) -> None:

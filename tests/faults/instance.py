@@ -99,6 +99,11 @@ class Instance:
         """Scrape it; nothing is known while it does not answer."""
         return read_metrics(self.work.port)
 
+    def partitions(self, stage: str) -> set[int]:
+        """Give the partitions that it has in a stage."""
+        name = "pos_consumer_partition_assigned"
+        return {int(n) for n in self.metrics().by(name, "partition", stage=stage)}
+
     def lag(self) -> float:
         """Count the purchases it has still to fold; all, while it is not ready."""
         scrape = self.metrics()

@@ -108,6 +108,9 @@ def frozen_in_a_phase(arena: Arena) -> Generator[None, None, None]:
     if one.wait_frozen(PASSED_SECONDS):
         arena.sleep_between(0.0, SESSION_SECONDS + 4.0)
         one.thaw()
+    else:  # or it would freeze when nobody looks any more
+        one.kill()
+        one.start()
 
 
 def stopped_in_a_phase(arena: Arena) -> Generator[None, None, None]:
@@ -121,7 +124,9 @@ def stopped_in_a_phase(arena: Arena) -> Generator[None, None, None]:
         one.thaw()
         if one.wait(DRAIN_SECONDS) is None:
             raise Failed(f"Instance {one.number} does not end:\n{one.last_words()}")
-        one.start()
+    else:
+        one.kill()
+    one.start()
 
 
 def too_long_in_a_phase(arena: Arena) -> Generator[None, None, None]:

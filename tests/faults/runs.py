@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.faults.arena import SETTLE_SECONDS
+from tests.faults.arena import DRAIN_SECONDS, SETTLE_SECONDS
 from tests.faults.broker import SESSION_SECONDS
 from tests.faults.oracle import check
 from tests.faults.perils import hanging
@@ -31,6 +31,21 @@ def killed_at(arena: Arena, names: Iterable[str]) -> None:
     check(arena)
 
 
+def stopped_at(arena: Arena, names: Iterable[str]) -> None:
+    """Ask an instance to stop at one failpoint after the other."""
+    arena.produce()
+    for name in names:
+        turn = 1 if name == "before-restore" else arena.random.randint(1, 3)
+        one = arena.start(failpoint=f"{name}:{turn}:stop")
+        assert one.wait_frozen(), f"{name}:{turn}: {one.last_words()}"
+        one.terminate()
+        one.thaw()
+        assert one.wait(DRAIN_SECONDS) == 0, f"{name}:{turn}: {one.last_words()}"
+    arena.start()
+    arena.finish()
+    check(arena)
+
+
 def woken_zombie(arena: Arena, *names: str) -> None:
     """Freeze an instance at failpoints until another one has taken over."""
     arena.produce()
@@ -38,7 +53,7 @@ def woken_zombie(arena: Arena, *names: str) -> None:
     arena.wait_ready(1)
     orders = []
     for round_, name in enumerate(names):
-        first = 1 if name == "after-restore" else 3
+        first = 1 if name.endswith("-restore") else 3
         orders.append(f"{name}:{first + arena.random.randint(0, 5) + 40 * round_}:stop")
     zombie = arena.start(0, failpoint=",".join(orders))
     for _ in names:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tests.faults.arena import Plan
 from tests.faults.oracle import check
+from tests.faults.perils import TOO_LATE_SECONDS
 from tests.faults.wire import END_TXN
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Arenas
-
-# Longer than a call to the broker waits, and than a transaction lasts.
-TOO_LATE_SECONDS: Final = 12.0
 
 
 def test_killed_and_started_again(arenas: Arenas) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_storm_of_instances(arenas: Arenas, plan: Plan) -> None:
-    """From one to three, to two, to one: started, drained and killed as they come."""
+    """From one to three, two, five, one: started, drained and killed as they come."""
     arena = arenas(plan)
     arena.produce()
     arena.start(0)
@@ -36,7 +36,30 @@ def test_a_storm_of_instances(arenas: Arenas, plan: Plan) -> None:
     arena.sleep_between(0.0, 2.0)
     arena.drain(arena.random.choice([0, 1, 2]))
     arena.sleep_between(0.0, 2.0)
-    left = [one for one in arena.instances if one.running]
-    arena.random.choice(left).kill()
+    for number in range(5):
+        if number >= len(arena.instances) or not arena.instances[number].running:
+            arena.start(number)
+            arena.sleep_between(0.0, 1.0)
+    arena.sleep_between(0.0, 4.0)
+    leaving = arena.random.sample(arena.instances, 4)
+    for one in leaving[:2]:
+        one.kill()
+    arena.drain(*[one.number for one in leaving[2:]])
+    arena.finish()
+    check(arena)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_static_member_that_was_killed_comes_back(
+    arenas: Arenas, protocol: str
+) -> None:
+    """With the group still counting in who it was before, it waits to be let in."""
+    arena = arenas(Plan(static=True, protocol=protocol))
+    arena.produce()
+    one = arena.start()
+    arena.wait_committing()
+    one.kill()
+    one.start()
+    arena.wait_ready()
     arena.finish()
     check(arena)

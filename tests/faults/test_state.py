@@ -113,12 +113,12 @@ def test_no_room_for_the_store(arenas: Arenas) -> None:
     check(arena)
 
 
-def test_clocks_that_disagree(arenas: Arenas) -> None:
-    """Clocks days ahead and behind change no profile."""
+def test_clocks_that_disagree_and_jump(arenas: Arenas) -> None:
+    """Clocks days ahead and behind change no profile, nor do they on the way."""
     arena = arenas()
     arena.produce()
     arena.start(0, clock_ahead=3 * 86_400.0)
-    arena.start(1, clock_ahead=-86_400.0)
+    arena.start(1, clock_ahead=-86_400.0, clock_jumps_after=5.0)
     arena.wait_ready(0, 1)
     arena.wait_committing(1, transactions=4)
     arena.instances[0].kill()

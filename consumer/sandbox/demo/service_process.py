@@ -101,11 +101,15 @@ class Metrics:
             if found == name and labels.items() <= has.items()
         )
 
-    def by(self, name: str, label: str) -> dict[str, int]:
-        """Give a counter's values by one label, without the zeros."""
+    def by(self, name: str, label: str, **labels: str) -> dict[str, int]:
+        """Give a counter's values by one label, without the zeros.
+
+        Only samples that have all of `labels` count.
+        """
         found: dict[str, int] = {}
         for sample, has, value in self._samples:
-            if sample == name and value and label in has:
+            fits = sample == name and label in has and labels.items() <= has.items()
+            if fits and value:
                 found[has[label]] = found.get(has[label], 0) + int(value)
         return found
 

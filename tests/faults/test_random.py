@@ -1,0 +1,20 @@
+"""A few random compositions of faults; `make faults-random` makes more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.composed import compose, play
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import Arenas
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_a_random_composition(arenas: Arenas, seed: int, turn: int) -> None:
+    """Faults that follow and overlap each other change no result."""
+    composition = compose(seed)
+    print(composition)  # noqa: T201 - shown where it fails
+    play(arenas(composition.plan), composition)
