@@ -12,9 +12,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
 
-.PHONY: help demo test fuzz test-observe dashboards simulation faults faults-random \
-	faults-mutants check bench bench-quick format lock setup check-format check-lint \
-	check-types check-imports check-locks
+.PHONY: help demo test fuzz test-observe dashboards simulation faults faults-sample \
+	faults-random faults-mutants check bench bench-quick format lock setup check-format \
+	check-lint check-types check-imports check-locks
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
@@ -33,6 +33,9 @@ simulation: $(READY) ## an hour of overload and faults, on a simulated clock
 
 faults: $(READY) ## the service under faults, against a recount (minutes)
 	@$(BIN)/pytest -m "faults and not mutants" tests/faults $(ARGS)
+
+faults-sample: $(READY) ## some of them, in about four minutes: what CI runs
+	@$(BIN)/pytest -m "sample and not mutants" tests/faults $(ARGS)
 
 faults-random: $(READY) ## random compositions of faults (ARGS="--runs 100 --seed 1")
 	@$(BIN)/python -m tests.faults.composed $(ARGS)

@@ -38,11 +38,15 @@ ID_LENGTH: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What differs from topic to topic: skew of the visitors, share of poison."""
+    """What differs from topic to topic: skew of the visitors, share of poison.
+
+    With `once`, every event is of another visitor.
+    """
 
     name: str
     skew: float = 0.0
     poison: float = 0.0
+    once: bool = False
 
 
 VARIANTS: Final = {
@@ -51,6 +55,7 @@ VARIANTS: Final = {
         Variant("uniform"),
         Variant("zipf", skew=1.2),
         Variant("poison", poison=0.05),
+        Variant("once", once=True),
     )
 }
 
@@ -67,7 +72,7 @@ class Part:
 
 def generate(variant: Variant, events: int) -> Iterator[Part]:
     """Yield the events in order; equal arguments, equal bytes."""
-    draw = _Visitors(variant.skew)
+    draw = _Visitors(variant)
     for first in range(0, events, PART):
         seed = [zlib.crc32(variant.name.encode()), first]
         rng = np.random.default_rng(seed)
@@ -77,14 +82,19 @@ def generate(variant: Variant, events: int) -> Iterator[Part]:
 class _Visitors:
     """Draws visitor numbers, uniformly or by a zipf law over a shuffled order."""
 
-    def __init__(self, skew: float) -> None:
+    def __init__(self, variant: Variant) -> None:
+        self._once = variant.once
         self._bounds: NDArray[np.float64] | None = None
-        if skew:
-            weights = np.arange(1, VISITORS + 1, dtype=float) ** -skew
+        if variant.skew:
+            weights = np.arange(1, VISITORS + 1, dtype=float) ** -variant.skew
             self._bounds = np.cumsum(weights) / weights.sum()
             self._order = np.random.default_rng(1).permutation(VISITORS)
 
-    def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+    def draw(
+        self, rng: np.random.Generator, first: int, count: int
+    ) -> NDArray[np.int64]:
+        if self._once:
+            return np.arange(first, first + count)
         if self._bounds is None:
             return rng.integers(0, VISITORS, count)
         ranks = np.searchsorted(self._bounds, rng.random(count))
@@ -128,7 +138,7 @@ def _columns(
     rng: np.random.Generator, visitors: _Visitors, first: int, n: int
 ) -> pa.RecordBatch:
     numbers = first + np.arange(n)
-    drawn = visitors.draw(rng, n)
+    drawn = visitors.draw(rng, first, n)
     store = rng.integers(0, STORES, n)
     register = rng.integers(1, 20, n).astype(np.int32)
     late = (rng.random(n) ** 4 * LATEST_MS).astype(np.int64)

@@ -39,7 +39,7 @@ class Bench:
     say: Callable[[str], None]
     stack: ExitStack
     topics: dict[str, Topic] = field(default_factory=dict)
-    finished: Run | None = None
+    finished: dict[str, Run] = field(default_factory=dict)
 
     def topic(self, variant: str) -> Topic:
         """Give a reference topic, loaded at its first use."""
@@ -59,19 +59,19 @@ class Bench:
             **differs,
         )
 
-    def finished_run(self) -> Run:
-        """Give a run of the stage on uniform visitors that has ended, checked.
+    def finished_run(self, variant: str) -> Run:
+        """Give a run of the stage on a variant that has ended, checked.
 
         It is made once; its topics stay until the bench ends.
         """
-        if self.finished is None:
+        if variant not in self.finished:
             folder = self.stack.enter_context(working_folder())
-            run = self.run(folder, "uniform")
+            run = self.run(folder, variant)
             measure("aggregate", run)
-            expected = self.topic("uniform").expected()
-            require_recount(profiles(run), expected, "aggregate-uniform")
-            self.finished = run
-        return self.finished
+            expected = self.topic(variant).expected()
+            require_recount(profiles(run), expected, f"aggregate-{variant}")
+            self.finished[variant] = run
+        return self.finished[variant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ def bare(name: str, most: int | None = None) -> Callable[[Bench], Measured]:
 
 
 def restore(bench: Bench) -> Measured:
-    """Measure a restore of a finished run, and a bare consumer of what it reads."""
-    done = bench.finished_run()
+    """Measure a restore of a profile an event, and a bare consumer of what it reads."""
+    done = bench.finished_run("once")
     with working_folder() as folder:
         alone = measure("bare", replace(done, folder=str(folder)))
     with working_folder() as folder:
@@ -117,7 +117,7 @@ def restore(bench: Bench) -> Measured:
 
 def upload_render(bench: Bench) -> Measured:
     """Measure rendering and encoding of a finished run's profiles."""
-    done = bench.finished_run()
+    done = bench.finished_run("uniform")
     with working_folder() as folder:
         return measure("upload_render", replace(done, folder=str(folder)))
 
@@ -234,8 +234,9 @@ THINGS: Final = (
     ),
     Thing(
         "restore",
-        "all profiles of a run from the topics into new stores, in records",
+        "as many profiles as events from the topics into new stores, in records",
         restore,
+        ("once",),
     ),
     Thing(
         "upload-render",

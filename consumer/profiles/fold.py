@@ -78,9 +78,23 @@ def packed(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.void
 
 def packed_hashes(visitors: Iterable[bytes]) -> list[bytes]:
     """Give the store keys of visitor ids in UTF-8, in order."""
-    texts = pl.Series([visitor.decode() for visitor in visitors], dtype=pl.String)
-    keys: list[bytes] = packed(*hash128(texts)).tolist()
+    keys: list[bytes] = packed(*_hashes(visitors)).tolist()
     return keys
+
+
+def sorted_hashes(visitors: Iterable[bytes]) -> tuple[list[bytes], NDArray[np.int64]]:
+    """Give the store keys of visitor ids, sorted, and where each stood before."""
+    high, low = _hashes(visitors)
+    order = np.lexsort((low, high))
+    keys: list[bytes] = packed(high[order], low[order]).tolist()
+    return keys, order
+
+
+def _hashes(
+    visitors: Iterable[bytes],
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    texts = pa.array(list(visitors), pa.binary()).cast(pa.large_string())
+    return hash128(pl.Series(texts))
 
 
 def assign_slots(visitors: pl.Series, partitions: NDArray[np.int32]) -> Slots:

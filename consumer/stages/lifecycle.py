@@ -13,23 +13,23 @@ reading them read_committed up to those ends, then the input goes on.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from consumer.errors import PartitionHalt
 from consumer.failpoints import failpoint
-from consumer.profiles.fold import packed_hashes
+from consumer.profiles.fold import sorted_hashes
 from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.state_records import to_changes
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
-from consumer.profiles.write_back import WriteBackStore
+from consumer.profiles.write_back import ENTRY_OVERHEAD, WriteBackStore
 from consumer.stages.batch import OpenPartition
 from consumer.stages.topic_problems import absence_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from consumer.config import Settings
@@ -48,13 +48,64 @@ CACHE_SHARE: Final = 2  # one part in so many of [aggregate] memory
 
 @dataclass(slots=True)
 class Restoring:
-    """A partition whose store is being brought up to date."""
+    """A partition whose store is being brought up to date.
+
+    What was read up to `tails` waits in memory, `size` bytes of it, the latest of each
+    visitor: written to the store in few large and sorted parts, each page is written
+    once or twice. What waits when the partition is lost is read again.
+    """
 
     number: int
     store: PartitionStore
     committed: int | None
     began: float
+    tails: Tails
     records: int = 0
+    size: int = 0
+    profiles: dict[bytes, bytes | None] = field(default_factory=dict)
+    state: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+
+    def take(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Let records of `profiles` wait."""
+        self.profiles.update(zip(keys, values, strict=True))
+        self._count(values)
+
+    def take_state(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Let records of `state` wait."""
+        self.state += zip(keys, values, strict=True)
+        self._count(values)
+
+    def _count(self, values: Sequence[bytes | None]) -> None:
+        self.records += len(values)
+        self.size += sum([len(value) for value in values if value])
+        self.size += ENTRY_OVERHEAD * len(values)
+
+    def write(
+        self, agenda_of: Callable[[list[tuple[bytes, bytes]]], list[bytes]]
+    ) -> None:
+        """Give the store what waits, with its agenda's entries.
+
+        Raises `PartitionHalt` where it refuses.
+        """
+        hashed, order = sorted_hashes(self.profiles)
+        values = list(self.profiles.values())
+        pairs = [
+            (k, values[row]) for k, row in zip(hashed, order.tolist(), strict=True)
+        ]
+        profiles = [(key, value) for key, value in pairs if value is not None]
+        read = to_changes(self.state)
+        self.store.commit(
+            Changes(
+                profiles=profiles,
+                agenda=agenda_of(profiles),
+                gone=[key for key, value in pairs if value is None],
+                seen=read.seen,
+                forgotten=read.forgotten,
+                position=read.position,
+                tails=self.tails,
+            )
+        )
+        self.profiles, self.state, self.size = {}, [], 0
 
 
 class Partitions:
@@ -123,7 +174,7 @@ class Partitions:
                 {"stage": "aggregate", "partition": str(number)}
             )
             self.restoring[number] = Restoring(
-                number, store, committed.get(number), time.monotonic()
+                number, store, committed.get(number), time.monotonic(), store.tails
             )
             self._metrics.partition_assigned.labels("aggregate", str(number)).set(1)
 
@@ -187,7 +238,7 @@ class Partitions:
                 one.records,
                 sum(
                     self._changelog.left(place, at)
-                    for place, at in self._places(one.number, one.store.tails).items()
+                    for place, at in self._places(one.number, one.tails).items()
                 ),
             )
             for one in self.restoring.values()
@@ -265,29 +316,16 @@ class Partitions:
         one = self.restoring.get(tail.partition)
         if one is None:
             return
-        tails = one.store.tails
         if tail.topic == self._settings.topics.profiles:
-            latest = dict(zip(tail.keys, tail.values, strict=True))
-            hashed = packed_hashes(latest)
-            pairs = list(zip(hashed, latest.values(), strict=True))
-            profiles = sorted((k, v) for k, v in pairs if v is not None)
-            changes = Changes(
-                profiles=profiles,
-                agenda=self._agenda_of(profiles),
-                gone=[key for key, value in pairs if value is None],
-                tails=Tails(tail.next_offset, tails.state),
-            )
+            one.take(tail.keys, tail.values)
+            one.tails = replace(one.tails, profiles=tail.next_offset)
         else:
-            read = to_changes(zip(tail.keys, tail.values, strict=True))
-            changes = Changes(
-                seen=read.seen,
-                forgotten=read.forgotten,
-                position=read.position,
-                tails=Tails(tails.profiles, tail.next_offset),
-            )
-        one.store.commit(changes)
-        one.records += len(tail.keys)
+            one.take_state(tail.keys, tail.values)
+            one.tails = replace(one.tails, state=tail.next_offset)
         self._metrics.restored_records.inc(len(tail.keys))
+        share = self._settings.aggregate.memory // CACHE_SHARE
+        if one.size > share // len(self.restoring):
+            one.write(self._agenda_of)
 
     def _agenda_of(self, profiles: list[tuple[bytes, bytes]]) -> list[bytes]:
         """Give the agenda's entries of restored profiles; none costs nothing."""
@@ -303,6 +341,7 @@ class Partitions:
 
     def _start(self, one: Restoring) -> None:
         """Let a restored partition flow from the state's own position."""
+        one.write(self._agenda_of)
         position = one.store.position
         is_new = position is None
         if position is None:

@@ -1,7 +1,7 @@
 """What the fault runs share: a broker behind a wire, and arenas to run in.
 
-They take minutes, so that only those marked `sample` belong to the default run; `-m
-faults` or a path to them chooses all. A failing run says how to repeat it.
+They take minutes and are no part of the default run; those marked `sample` are what CI
+runs. A failing run says how to repeat it.
 """
 
 from __future__ import annotations
@@ -40,25 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Mark what is in this folder; leave out what takes long, unless asked for."""
-    chosen = "faults" in config.option.markexpr or any(
-        "faults" in argument for argument in config.args
-    )
-    left_out = []
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder."""
     for item in items:
-        if _HERE not in item.path.parents:
-            continue
-        item.add_marker(pytest.mark.faults)
-        item.add_marker(pytest.mark.integration)
-        item.add_marker(pytest.mark.timeout(RUN_SECONDS))
-        if not chosen and item.get_closest_marker("sample") is None:
-            left_out.append(item)
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.timeout(RUN_SECONDS))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -34,7 +34,13 @@ UPLOAD: Final = (
 )
 
 
-@pytest.mark.parametrize("names", [AGGREGATE, UPLOAD], ids=["aggregate", "upload"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(AGGREGATE, id="aggregate", marks=pytest.mark.sample),
+        pytest.param(UPLOAD, id="upload"),
+    ],
+)
 def test_killed_at_each_boundary_nothing_is_lost_or_doubled(
     arenas: Arenas, names: tuple[str, ...]
 ) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         pytest.param(Plan(), id="cooperative"),
         pytest.param(Plan(strategy="range"), id="eager"),
         pytest.param(Plan(static=True), id="static"),
-        pytest.param(Plan(protocol="consumer"), id="kip-848"),
+        pytest.param(Plan(protocol="consumer"), id="kip-848", marks=pytest.mark.sample),
         pytest.param(Plan(protocol="consumer", static=True), id="kip-848-static"),
     ],
 )
@@ -49,7 +49,9 @@ def test_a_storm_of_instances(arenas: Arenas, plan: Plan) -> None:
     check(arena)
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@pytest.mark.parametrize(
+    "protocol", ["classic", pytest.param("consumer", marks=pytest.mark.sample)]
+)
 def test_a_static_member_that_was_killed_comes_back(
     arenas: Arenas, protocol: str
 ) -> None:
