@@ -79,10 +79,10 @@ async def examine(
         found, partitions = await asyncio.to_thread(_topics, settings)
         for finding in found:
             yield finding
-        if partitions:
-            yield await asyncio.to_thread(_transactions, settings, clock, partitions)
         if partitions and not settings.rekeys:
             yield await asyncio.to_thread(_keys, settings)
+        if partitions and all(finding.ok for finding in found):
+            yield await asyncio.to_thread(_transactions, settings, clock, partitions)
     async for finding in _target(settings, clock):
         yield finding
     yield await _token(settings, clock)

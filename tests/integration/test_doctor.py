@@ -88,8 +88,8 @@ async def test_a_site_that_is_ready_is_found_fine(
     await asyncio.to_thread(admin.create, specs)
     found = await findings(given)
     assert list(found) == [
-        *("configuration", "brokers", "topics", "keys", "target", "clock"),
-        *("token", "disk", "budget"),
+        *("configuration", "brokers", "topics", "keys", "transactions"),
+        *("target", "clock", "token", "disk", "budget"),
     ]
     assert [one for lines in found.values() for one in lines if not one.ok] == []
     assert "good for 90 days" in found["token"][0].what

@@ -52,4 +52,7 @@ def test_a_transaction_that_stands_still_is_found_and_one_that_ends_is_not(
     assert abs(found.since - time.time()) < 60.0
     assert f"--topic {topic} --partition 1 --start-offset 4" in found.remedy(settings)
     producer.abort_transaction(30)
+    deadline = time.monotonic() + 10.0
+    while watch.look(places) and time.monotonic() < deadline:  # its marker is under way
+        time.sleep(0.1)
     assert watch.look(places) == []
