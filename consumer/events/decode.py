@@ -13,6 +13,7 @@ import pyarrow as pa
 import structlog
 
 from consumer.errors import PartitionHalt, RegistryUnreachable, SchemaError
+from consumer.events.codecs import Decoded
 from consumer.events.mapping import joined
 from consumer.events.resolve import Resolution, Unfit, resolution
 from consumer.frames import DeadLetter, Events, Outcome
@@ -69,6 +70,7 @@ class Decoder:
         self._mapper = mapper
         self._grace = grace
         self._resolutions: dict[int, Resolution | str] = {}
+        self._usual: tuple[int, Codec] | None = None
 
     def decode(self, records: Records, verdicts: Verdicts) -> Events | None:
         """Decode a batch; None where no record is an event.
@@ -76,6 +78,12 @@ class Decoder:
         Where `verdicts.held` has rows, what is behind them in their partitions must be
         left alone.
         """
+        if self._usual is not None:
+            # Nearly always a batch is sound and of one schema: that is tried first.
+            schema_id, codec = self._usual
+            if (columns := codec.decode_sound(records.values, schema_id)) is not None:
+                whole = Decoded(np.arange(len(records)), columns)
+                return self._decode_by(schema_id, whole.rows, records, verdicts, whole)
         ids = self._schema_ids(records, verdicts)
         parts = []
         for schema_id in np.unique(ids[ids != UNREADABLE]).tolist():
@@ -134,7 +142,9 @@ class Decoder:
         rows: NDArray[np.int64],
         records: Records,
         verdicts: Verdicts,
+        decoded: Decoded | None = None,
     ) -> Events | None:
+        """Make events of one schema's records, which may have been decoded before."""
         try:
             codec = self._schemas.codec(schema_id)
         except SchemaError as error:
@@ -153,8 +163,10 @@ class Decoder:
         if isinstance(resolution, str):
             self._refuse_unfit(schema_id, rows, resolution, verdicts)
             return None
-        values = records.values
-        decoded = codec.decode([values[row] or b"" for row in rows.tolist()])
+        self._usual = schema_id, codec
+        if decoded is None:
+            values = records.values
+            decoded = codec.decode([values[row] or b"" for row in rows.tolist()])
         for refusal in decoded.refusals:
             row = int(rows[refusal.row])
             letter = DeadLetter(row, refusal.reason, refusal.sentence, schema_id)

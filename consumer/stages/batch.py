@@ -359,8 +359,10 @@ SENTENCES = {
 
 def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:
     """Find partitions that hold a record whose key is not its visitor."""
-    rows = events.records.tolist()
-    keys = pa.array([records.keys[row] for row in rows], pa.binary())
+    found, rows = records.keys, events.records.tolist()
+    if len(rows) < len(found):
+        found = [found[row] for row in rows]
+    keys = pa.array(found, pa.binary())
     expected = events.identity["key"].to_arrow().cast(pa.string()).cast(pa.binary())
     alike = pc.equal(keys, expected).fill_null(fill_value=False)
     if pc.all(alike).as_py():
