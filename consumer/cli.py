@@ -17,6 +17,8 @@ from consumer.commands import (
     demo,
     doctor,
     preview,
+    requests,
+    resync,
     run,
     sandbox,
     topics,
@@ -43,6 +45,8 @@ app.command()(demo.demo)
 app.command()(check.check)
 app.command()(preview.preview)
 app.command()(doctor.doctor)
+app.command()(resync.resync)
+app.command()(requests.requests)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(sandbox.app, name="sandbox")

@@ -228,6 +228,7 @@ class Service:
                 self.health,
                 self._clock,
                 board=self.board,
+                control=self._follower,
                 connect=partial(
                     connect,
                     on_statistics=ClientReport(self.metrics, "profiles", "upload"),

@@ -46,6 +46,12 @@ class BatchSettings(Group):
         ge=0.1,
         le=3_600,
     )
+    long_values: Literal["warn", "reject"] = setting(
+        "warn",
+        about="What becomes of a row with a value of more than 256 characters, which "
+        "pages cannot use: it is sent and counted, or kept as rejected.",
+        allowed='"warn" or "reject"',
+    )
 
 
 class TokenApiSettings(Group):
@@ -157,6 +163,14 @@ class DeliverySettings(Group):
         ge=1,
         le=86_400,
     )
+    sample: float = setting(
+        0.0,
+        about="The share of confirmed rows that is fetched from Target afterwards and "
+        "compared, to measure what gets lost; at most ten a batch. Each is a call.",
+        allowed="a number from 0 to 1",
+        ge=0,
+        le=1,
+    )
 
 
 def _default_endpoint(data: Mapping[str, object]) -> str:
@@ -192,6 +206,15 @@ class TargetSettings(Group):
         "own host always may.",
         allowed='a list of host suffixes that begin with a dot: [".tt.omtrdc.net"]',
     )
+    keep_alive: Duration | None = setting(
+        None,
+        about="How long Target keeps a profile that nobody touches (14 days, or as "
+        "agreed with Adobe). With it, profiles that do not change are sent again, "
+        "evenly spread, about three times within it.",
+        allowed=A_DURATION + ", from 1h to 90d",
+        ge=3_600,
+        le=90 * 86_400,
+    )
     token: SecretText | None = setting(
         None,
         about="The profile token, where the account requires authentication.",
@@ -219,6 +242,19 @@ class TargetSettings(Group):
             message = "expected either target.token or [target.token_api], not both"
             raise ValueError(message)
         return token_api
+
+    @field_validator("delivery")
+    @classmethod
+    def _can_sample(
+        cls, delivery: DeliverySettings, info: ValidationInfo
+    ) -> DeliverySettings:
+        if delivery.sample and info.data.get("key") == "pcId":
+            message = 'expected key = "thirdPartyId": profiles are fetched by it alone'
+            raise ValueError(message)
+        if delivery.sample and not delivery.confirm:
+            message = "expected confirm = true: only confirmed rows are looked up"
+            raise ValueError(message)
+        return delivery
 
     @field_validator("status_hosts", mode="before")
     @classmethod

@@ -1,11 +1,12 @@
 """Reads given offset ranges of `profiles` again, outside the consumer group.
 
 For rows whose bytes are no longer kept: those of a batch taken up from an earlier
-owner, and those that must be sent again.
+owner, those that must be sent again, and those that are sent anew on request.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from consumer.config import Settings
 
 SILENCE_SECONDS: Final = 30.0
+TOMBSTONE: Final = -1
 _BATCH: Final = 10_000
 _NEAR: Final = 50_000
 """Offsets to the next range that are read through rather than sought past."""
@@ -36,6 +38,19 @@ class RangeBatch:
     offsets: NDArray[np.int64]
     timestamps: NDArray[np.int64]
     values: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBatch:
+    """Records in order, tombstones included, without their values.
+
+    `sizes` (int32) are the values' bytes, `TOMBSTONE` where there is none.
+    """
+
+    keys: Sequence[bytes]
+    offsets: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
+    sizes: NDArray[np.int32]
 
 
 class ProfilesRanges:
@@ -53,6 +68,40 @@ class ProfilesRanges:
 
         Compaction may have removed records; each visitor's newest one stays.
         """
+        with self._consuming() as consumer:
+            for first, last, parts in _joined(ranges):
+                for records in self._records(consumer, partition, first, last):
+                    offsets, timestamps = _places(records)
+                    held = [record.value() is not None for record in records]
+                    chosen = _within(offsets, parts) & np.array(held, np.bool_)
+                    inside = np.flatnonzero(chosen)
+                    if len(inside):
+                        yield RangeBatch(
+                            offsets=offsets[inside],
+                            timestamps=timestamps[inside],
+                            values=[records[i].value() or b"" for i in inside.tolist()],
+                        )
+
+    def keys(self, partition: int, end: int) -> Iterator[KeyBatch]:
+        """Yield the keys of all records before an offset, tombstones included."""
+        with self._consuming() as consumer:
+            if end <= 0:
+                return
+            for records in self._records(consumer, partition, 0, end - 1):
+                offsets, timestamps = _places(records)
+                before = int(np.searchsorted(offsets, end))
+                if before:
+                    values = [record.value() for record in records[:before]]
+                    sizes = [TOMBSTONE if v is None else len(v) for v in values]
+                    yield KeyBatch(
+                        keys=[record.key() or b"" for record in records[:before]],
+                        offsets=offsets[:before],
+                        timestamps=timestamps[:before],
+                        sizes=np.array(sizes, np.int32),
+                    )
+
+    @contextmanager
+    def _consuming(self) -> Iterator[Consumer]:
         options = self._settings.kafka.for_consumer() | {
             "group.id": f"{self._settings.upload_group}-ranges",
             "enable.auto.commit": "false",
@@ -62,21 +111,16 @@ class ProfilesRanges:
         }
         consumer = Consumer(client_options(self._settings, "upload", options))
         try:
-            for first, last, parts in _joined(ranges):
-                yield from self._read(consumer, partition, first, last, parts)
+            yield consumer
         except KafkaException as error:
             raise broker_error(error, "reading profiles again") from error
         finally:
             consumer.close()
 
-    def _read(
-        self,
-        consumer: Consumer,
-        partition: int,
-        first: int,
-        last: int,
-        parts: Sequence[tuple[int, int]],
-    ) -> Iterator[RangeBatch]:
+    def _records(
+        self, consumer: Consumer, partition: int, first: int, last: int
+    ) -> Iterator[list[Message]]:
+        """Yield records from an offset until one lies at `last` or beyond."""
         consumer.assign([TopicPartition(self._topic, partition, first)])
         silent = 0.0
         while silent < SILENCE_SECONDS:
@@ -88,22 +132,12 @@ class ProfilesRanges:
                 error = record.error()
                 if error is None:
                     ended = ended or cast("int", record.offset()) >= last
-                    if record.value() is not None:
-                        records.append(record)
+                    records.append(record)
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
                     ended = True
                 elif not error.retriable():
                     raise broker_error(error, "reading profiles again")
-            offsets = np.array([record.offset() for record in records], np.int64)
-            inside = np.flatnonzero(_within(offsets, parts)).tolist()
-            if inside:
-                yield RangeBatch(
-                    offsets=offsets[inside],
-                    timestamps=np.array(
-                        [records[i].timestamp()[1] for i in inside], np.int64
-                    ),
-                    values=[records[i].value() or b"" for i in inside],
-                )
+            yield records
             if ended:
                 return
         raise BrokerUnreachable(
@@ -118,6 +152,15 @@ def available(consumer: Consumer, most: int, timeout: float) -> list[Message]:
     """
     first = consumer.poll(timeout)
     return [] if first is None else [first, *consumer.consume(most - 1, 0.0)]
+
+
+def _places(
+    records: Sequence[Message],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the records' offsets and timestamps."""
+    offsets = np.array([record.offset() for record in records], np.int64)
+    times = np.array([record.timestamp()[1] for record in records], np.int64)
+    return offsets, times
 
 
 def _within(

@@ -1,7 +1,7 @@
 """Lets calls to Target through, one per clock slot that this replica owns.
 
-Files and statuses queue here; whoever is let through starts one call at once. Nothing
-is let through while the membership in the group is in doubt.
+Files, statuses and fetches queue here; whoever is let through starts one call at once.
+Nothing is let through while the membership in the group is in doubt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
 
-CallKind = Literal["submit", "status"]
+CallKind = Literal["submit", "status", "fetch"]
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds at most until ownership and holds are looked at again."""
@@ -46,6 +46,7 @@ class CallGate:
         self._waiting: dict[CallKind, deque[asyncio.Future[None]]] = {
             "submit": deque(),
             "status": deque(),
+            "fetch": deque(),
         }
         self._wanted = asyncio.Event()
         self._used = -1
@@ -109,10 +110,11 @@ class CallGate:
     def _grant(self) -> None:
         if not self._someone_waits():
             return
-        files, statuses = self._waiting["submit"], self._waiting["status"]
-        if statuses and status_may_go(self._since_status, files_wait=bool(files)):
+        files = self._waiting["submit"]
+        asks = self._waiting["status"] or self._waiting["fetch"]
+        if asks and status_may_go(self._since_status, files_wait=bool(files)):
             self._since_status = 0
-            statuses.popleft().set_result(None)
+            asks.popleft().set_result(None)
         else:
             self._since_status += 1
             files.popleft().set_result(None)

@@ -118,7 +118,12 @@ def preview(
         columns=_columns(plan, schemas, records),
         records=_became(records, prepared),
         header=first_line.decode("ascii").removesuffix("\n"),
-        profiles=_profiles(prepared, codec, renderer),
+        profiles=_profiles(
+            prepared,
+            codec,
+            renderer,
+            reject_long_values=settings.target.batch.long_values == "reject",
+        ),
     )
 
 
@@ -228,7 +233,11 @@ def _became(records: Records, prepared: Prepared) -> list[Became]:
 
 
 def _profiles(
-    prepared: Prepared, codec: ProfileCodec, renderer: RowRenderer
+    prepared: Prepared,
+    codec: ProfileCodec,
+    renderer: RowRenderer,
+    *,
+    reject_long_values: bool,
 ) -> list[Profile]:
     values = [
         value
@@ -240,7 +249,7 @@ def _profiles(
         return []
     states = codec.decode(values).to_pylist()
     rendered = renderer.rows(values)
-    encoded = encode_rows(rendered)
+    encoded = encode_rows(rendered, reject_long_values=reject_long_values)
     lines = dict(zip(encoded.kept.tolist(), encoded.rows.to_pylist(), strict=True))
     rejected = dict(zip(encoded.rejected.tolist(), encoded.reasons, strict=True))
     result = []

@@ -30,6 +30,8 @@ from consumer.stages.upload_context import UploadContext
 from consumer.stages.upload_delivery import Delivery
 from consumer.stages.upload_intake import Intake
 from consumer.stages.upload_report import UploadReport
+from consumer.stages.upload_resync import Resync
+from consumer.stages.upload_sampling import Sampling
 from consumer.stages.upload_token import TokenKeeper
 from consumer.stages.waiting import wait_for
 from consumer.target.batch_file import header
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
     from consumer.config import Settings
+    from consumer.kafka.control_follower import ControlFollower
     from consumer.kafka.profiles_reader import ProfilesReader
     from consumer.stages.upload_connections import Connections
     from consumer.stages.upload_context import Renderer
@@ -96,8 +99,13 @@ class UploadStage:
         *,
         board: StatusBoard | None = None,
         connect: Connect = connect,
+        control: ControlFollower | None = None,
     ) -> None:
-        """Touch nothing yet; broker and Target are first spoken to by `run`."""
+        """Touch nothing yet; broker and Target are first spoken to by `run`.
+
+        Requests are those that `control` shows.
+        """
+        self._control = control
         self._connect = connect
         self.state = State.NEW
         self._settings = settings
@@ -112,6 +120,8 @@ class UploadStage:
         self._intake: Intake
         self._confirmation: Confirmation
         self._delivery: Delivery
+        self._resync: Resync
+        self._sampling: Sampling
         self._assignment: Assignment
         self._deliveries: set[asyncio.Task[None]] = set()
         self._committing = asyncio.Lock()
@@ -197,14 +207,17 @@ class UploadStage:
                 told=self._context.show_expiry,
             )
         self._intake = Intake(self._context, self._reader)
-        self._confirmation = Confirmation(self._context)
+        self._sampling = Sampling(self._context)
+        self._confirmation = Confirmation(self._context, self._sampling)
         self._delivery = Delivery(self._context, self._confirmation, first_line)
+        self._resync = Resync(self._context, self._control)
         self._assignment = Assignment(
             self._context,
             self._reader,
             self._confirmation,
             self._delivery,
-            lambda partition: self._degrade(f"partition {partition}", ""),
+            self._resync,
+            left=lambda partition: self._degrade(f"partition {partition}", ""),
         )
 
     async def _work(self) -> None:
@@ -217,6 +230,8 @@ class UploadStage:
                     self._assignment.run(),
                     self._context.gate.run(),
                     self._confirmation.run(),
+                    self._resync.run(),
+                    self._sampling.run(),
                     self._tick(),
                 )
             ]
@@ -340,6 +355,7 @@ class UploadStage:
     async def _halt(self, partition: int, halt: PartitionHalt) -> None:
         """Stop one partition until a person has acted; its offsets stay."""
         self._reader.halt(partition)
+        self._resync.drop([partition])
         await self._context.worker(self._context.pending.drop, [partition])
         self._report.halted(partition, halt.reason)
         self._degrade(f"partition {partition}", str(halt))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from consumer.stages.upload_confirmation import Confirmation
     from consumer.stages.upload_context import UploadContext
     from consumer.stages.upload_delivery import Delivery
+    from consumer.stages.upload_resync import Resync
 
 HANDSHAKE_SECONDS: Final = 5.0
 """How long a partition that leaves waits for the calls under way with its rows."""
@@ -25,12 +26,14 @@ log = get_logger(__name__)
 class Assignment:
     """Takes partitions over and gives them up; `run` is its loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all who are told
         self,
         context: UploadContext,
         reader: ProfilesReader,
         confirmation: Confirmation,
         delivery: Delivery,
+        resync: Resync,
+        *,
         left: Callable[[int], None],
     ) -> None:
         """Own nothing yet; `left` is told each partition that has gone."""
@@ -38,6 +41,7 @@ class Assignment:
         self._reader = reader
         self._confirmation = confirmation
         self._delivery = delivery
+        self._resync = resync
         self._left = left
 
     async def run(self) -> None:
@@ -70,7 +74,9 @@ class Assignment:
         context.calling.update(partitions)
         for partition, halt in found.unreadable.items():
             await context.halt(partition, halt)
-        self._reader.begin(set(partitions) - found.unreadable.keys())
+        flowing = set(partitions) - found.unreadable.keys()
+        self._reader.begin(flowing)
+        self._resync.begin(flowing)
 
     async def _give_up(self, change: Revoked) -> None:
         """Start no more calls for them, let running ones end, commit, forget."""
@@ -93,6 +99,7 @@ class Assignment:
         context.held.difference_update(partitions)
         context.losses.update(partitions)
         self._confirmation.drop(partitions)
+        self._resync.drop(partitions)
         await context.worker(context.pending.drop, partitions)
         for partition in partitions:
             context.report.forget(partition)

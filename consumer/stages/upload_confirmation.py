@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
     from consumer.kafka.uploads_ledger import Entry
     from consumer.stages.upload_context import UploadContext
+    from consumer.stages.upload_sampling import Sampling
     from consumer.target.micro_batch import Sealed
+    from consumer.target.sample import Sample
     from consumer.telemetry.laps import Laps
 
 MOST_ROUNDS: Final = 3
@@ -78,6 +80,7 @@ class _Followed:
     unsure: bool = False
     stuck: bool = False
     failed_rows: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
     polls: int = 0
     rounds: int = 1
 
@@ -85,9 +88,10 @@ class _Followed:
 class Confirmation:
     """Keeps an agenda of polls and repeats; `run` works it off, one at a time."""
 
-    def __init__(self, context: UploadContext) -> None:
-        """Follow nothing yet."""
+    def __init__(self, context: UploadContext, sampling: Sampling) -> None:
+        """Follow nothing yet; `sampling` looks up rows of complete batches."""
         self._context = context
+        self._sampling = sampling
         self._laps: Laps
         self._agenda: list[tuple[float, int, Callable[[], Awaitable[None]]]] = []
         self._order = itertools.count()
@@ -108,6 +112,7 @@ class Confirmation:
             followed.rounds = rounds
             followed.times.update(Times.by_partition(sealed.keys))
             followed.numbers.append(sealed.number)
+            followed.samples = self._sampling.pick(sealed)
         else:
             await self._free([sealed.number])
         await self._context.commit()
@@ -236,13 +241,14 @@ class Confirmation:
         reply = await context.client.status(followed.url, context.token())
         self._laps.to("settle")
         followed.polls += 1
-        status = read_status(reply, followed.batch_id)
+        status = read_status(reply, followed.batch_id, context.clock.now())
         context.metrics.status_answers.labels(status.progress).inc()
         if status.progress in _ENDED:
             await self._ended(followed, status)
             return
         if status.progress is Progress.THROTTLED:
-            context.gate.hold(full_jitter(followed.polls, context.random.random))
+            pause = full_jitter(followed.polls, context.random.random)
+            context.gate.hold(max(status.after, pause))
         if status.detail:
             log.warning(
                 "A batch's status could not be read.",
@@ -284,6 +290,7 @@ class Confirmation:
         self._context.report.board.batch_outcome(followed.batch, end)
         if end == Progress.COMPLETE:
             self._context.report.confirmed(followed.times, [*followed.spans])
+            self._sampling.confirmed(followed.samples)
         if failed and followed.rounds >= MOST_ROUNDS:
             log.error(
                 "Target keeps failing rows; they are not sent again until they change.",

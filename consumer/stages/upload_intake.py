@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from consumer.kafka.rejected_rows import RejectedRow
+from consumer.stages.upload_rendering import encoded_rows, reject
 from consumer.stages.waiting import wait_for
-from consumer.target.batch_file import REASONS, encode_rows
-from consumer.target.micro_batch import SCHEMA, frame
+from consumer.target.micro_batch import SCHEMA
 from consumer.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from consumer.kafka.profiles_batches import ProfileBatch
     from consumer.kafka.profiles_reader import ProfilesReader
+    from consumer.kafka.rejected_rows import RejectedRow
     from consumer.stages.upload_context import UploadContext
     from consumer.telemetry.laps import Laps
 
@@ -61,7 +61,7 @@ class Intake:
         laps.divide(seconds)
         if rejected:
             laps.to("reject")
-            await self._reject(rejected)
+            await reject(context, rejected)
         laps.to("queue")
         await context.worker(self._add, batch, rows)
         metrics.batches.labels("upload").inc()
@@ -79,28 +79,11 @@ class Intake:
         began = context.clock.monotonic()
         rendered = context.renderer.rows(batch.values)
         between = context.clock.monotonic()
-        encoded = encode_rows(rendered)
+        rows, rejected = encoded_rows(
+            context, rendered, batch.partition, batch.offsets, batch.timestamps
+        )
         visitors, versions = rendered.column("visitor"), rendered.column("version")
         self._check_versions(batch, visitors, versions)
-        rows = frame(
-            visitors.take(encoded.kept),
-            batch.partition,
-            batch.offsets[encoded.kept],
-            batch.timestamps[encoded.kept],
-            encoded.rows,
-        )
-        rejected = [
-            RejectedRow(
-                visitor=visitors[row].as_py() or "",
-                partition=batch.partition,
-                version=versions[row].as_py(),
-                reason=reason,
-                sentence=REASONS[reason],
-            )
-            for row, reason in zip(
-                encoded.rejected.tolist(), encoded.reasons, strict=True
-            )
-        ]
         ended = context.clock.monotonic()
         return rows, rejected, {"render": between - began, "encode": ended - between}
 
@@ -127,15 +110,3 @@ class Intake:
                 batch.partition, batch.next_offset, batch.timestamps
             )
             self._context.pending.add(rows, seen, now)
-
-    async def _reject(self, rows: list[RejectedRow]) -> None:
-        """Keep rows that Target cannot take before their offsets may be passed."""
-        context = self._context
-        await context.durably("keeping rejected rows", context.rejected.write, rows)
-        for row in rows:
-            context.metrics.rejected_rows.labels(row.reason).inc()
-        log.warning(
-            "Rows that Target cannot take were kept.",
-            rows=len(rows),
-            reasons=sorted({row.reason for row in rows}),
-        )

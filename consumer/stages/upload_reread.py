@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from consumer.target.batch_file import encode_rows
-from consumer.target.micro_batch import SCHEMA, frame
+from consumer.stages.upload_rendering import encoded_rows, without_put_down
+from consumer.target.micro_batch import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,17 +73,10 @@ def _read(
     latest = pl.DataFrame(schema=SCHEMA)
     for batch in context.ranges.read(partition, ranges):
         rendered = context.renderer.rows(batch.values)
-        encoded = encode_rows(rendered)
-        kept = encoded.kept
-        rows = frame(
-            rendered.column("visitor").take(kept),
-            partition,
-            batch.offsets[kept],
-            batch.timestamps[kept],
-            encoded.rows,
+        rows, _ = encoded_rows(
+            context, rendered, partition, batch.offsets, batch.timestamps
         )
-        if refused := context.put_down.get(partition):
-            rows = rows.filter(~pl.col("offset").is_in(sorted(refused)))
+        rows = without_put_down(context, partition, rows)
         if visitors is not None:
             rows = rows.join(visitors, "visitor", "semi", maintain_order="left")
         latest = pl.concat([latest, rows]).unique(

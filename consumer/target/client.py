@@ -16,6 +16,7 @@ from yarl import URL
 
 from consumer.target.answer import LARGEST
 from consumer.target.outcome import Failure, Reply
+from consumer.target.sample import profile_path
 
 CALL_TIMEOUT: Final = 120.0
 """Seconds for a whole call; 50 MB on a slow line take their time."""
@@ -43,6 +44,7 @@ class TargetClient:
         timeout: float = CALL_TIMEOUT,
     ) -> None:
         """Address `client`'s bulk API of version `api` at `endpoint`."""
+        self._client = client
         version = "" if api == "v1" else f"/{api}"
         self.endpoint = URL(endpoint)
         self.batch_url = URL(f"{endpoint}/m2/{client}{version}/profile/batchUpdate")
@@ -100,6 +102,12 @@ class TargetClient:
         except ValueError as error:
             return Reply(failure=Failure.NOT_SENT, detail=_told(error))
         return await self._call("GET", where, {}, token, None)
+
+    async def fetch(self, visitor: str, token: str) -> Reply:
+        """GET a visitor's profile as it is at Target, by thirdPartyId."""
+        path = profile_path(visitor, self._client)
+        url = URL(f"{str(self.endpoint).rstrip('/')}{path}", encoded=True)
+        return await self._call("GET", url, {}, token, None)
 
     async def _call(
         self,

@@ -19,6 +19,10 @@ MOST_RANGES: Final = 2_000
 WIDEST_GAP: Final = 10_000
 """Offsets between two rows that a range may span; reading them again is cheap."""
 
+FEW_RANGES: Final = 256
+"""So many ranges are always afforded: rows that lie between two of a batch are then
+not taken for its own where it is followed up, as with a few visitors sent anew."""
+
 Range = tuple[int, int]
 """First and last offset, both included."""
 
@@ -67,6 +71,9 @@ def span(offsets: NDArray[np.int64], others: NDArray[np.int64]) -> Span:
     section = np.searchsorted(np.sort(others), mine)
     gap = np.diff(mine)
     breaks = (np.diff(section) != 0) | (gap > WIDEST_GAP)
+    if (left := FEW_RANGES - 1 - np.count_nonzero(breaks)) > 0:
+        free = np.flatnonzero(~breaks & (gap > 1))
+        breaks[free[np.argsort(-gap[free], kind="stable")[:left]]] = True
     cuts = np.flatnonzero(breaks)
     exact = len(cuts) < MOST_RANGES
     if not exact:  # keep the widest gaps only

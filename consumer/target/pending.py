@@ -97,6 +97,7 @@ class Pending:
         self._batches: dict[int, _Batch] = {}
         self._numbers = 0
         self._seen: dict[int, int] = {}
+        self._newer: dict[int, list[pl.Series]] = {}
 
     @property
     def waiting(self) -> int:
@@ -123,6 +124,9 @@ class Pending:
         """
         self._seen.update(seen)
         if len(rows):
+            for partition in self._newer.keys() & seen.keys():
+                here = rows.filter(pl.col("partition") == partition)
+                self._newer[partition].append(_hashed(here)["hash"])
             self._append(self._mark_covered(rows), now)
 
     def again(self, rows: pl.DataFrame, origin: int, now: float) -> None:
@@ -143,6 +147,34 @@ class Pending:
         )
         if len(rows):
             self._append(rows, now)
+
+    def watch(self, partition: int) -> int | None:
+        """Note from now on who gets a newer row there, for `offer`; until `unwatch`.
+
+        Returns the offset after the last record taken in, None if there is none yet:
+        then nothing is noted.
+        """
+        if partition in self._seen:
+            self._newer[partition] = []
+        return self._seen.get(partition)
+
+    def unwatch(self, partition: int) -> None:
+        """Note nothing more."""
+        self._newer.pop(partition, None)
+
+    def offer(self, partition: int, rows: pl.DataFrame, origin: int, now: float) -> int:
+        """Take rows that were their visitors' latest when `watch` was called.
+
+        Those that a newer row has followed since are left out: it was taken, or will
+        be. Returns how many were left in.
+        """
+        if noted := self._newer.get(partition):
+            newer = pl.concat(noted).unique()
+            self._newer[partition] = [newer]
+            rows = _hashed(rows).filter(~pl.col("hash").is_in(newer.implode()))
+            rows = rows.drop("hash")
+        self.again(rows, origin, now)
+        return len(rows)
 
     def due_in(self, now: float) -> float | None:
         """Return seconds until a batch is to be sealed; None while nothing can be."""
@@ -259,6 +291,7 @@ class Pending:
             }
         for partition in partitions:
             self._seen.pop(partition, None)
+            self.unwatch(partition)
         self._unsettled = True
         self._settle()
 
@@ -268,10 +301,11 @@ class Pending:
         live = self._live()
         return next_offsets(self._seen, live.filter(pl.col("origin") == READ))
 
-    def open_origins(self) -> set[int]:
-        """Return the origins that still have a row to be accepted."""
+    def open_origins(self) -> dict[int, int]:
+        """Return how many rows of each origin but `READ` are still to be accepted."""
         self._settle()
-        return set(self._live()["origin"].unique().to_list()) - {READ}
+        again = self._live().filter(pl.col("origin") != READ)
+        return dict(again.group_by("origin").len().iter_rows())
 
     def _live(self, *, but: int = -1) -> pl.DataFrame:
         """Return the keys of every row that is neither accepted nor superseded.

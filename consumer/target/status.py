@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from consumer.target.answer import BadAnswer, parse
-from consumer.target.outcome import Reply, batch_id_of
+from consumer.target.outcome import Reply, batch_id_of, retry_after
 
 FIRST_POLL: Final = 60.0
 """Seconds after acceptance; the first poll is nearly always `incomplete` earlier."""
@@ -49,7 +49,8 @@ class BatchStatus:
     """One answer about a batch; counts are 0 where the answer does not tell them.
 
     `failed_rows` are the ids that older answers list as failed. `detail` is a word for
-    people where `progress` is not one of Target's own.
+    people where `progress` is not one of Target's own, `after` the seconds that a
+    throttled answer asks to wait.
     """
 
     progress: Progress
@@ -60,10 +61,16 @@ class BatchStatus:
     failed: int = 0
     failed_rows: tuple[str, ...] = ()
     detail: str = ""
+    after: float = 0.0
 
 
-def read_status(reply: Reply, batch_id: str) -> BatchStatus:  # noqa: PLR0911 - a table
-    """Judge the reply to a status call; an answer about another batch is unknown."""
+def read_status(  # noqa: PLR0911 - a table
+    reply: Reply, batch_id: str, now: float
+) -> BatchStatus:
+    """Judge the reply to a status call; an answer about another batch is unknown.
+
+    `now` (epoch seconds) is for Retry-After dates.
+    """
     if reply.failure is not None:
         return _without(Progress.UNKNOWN, reply.detail or str(reply.failure))
     said = f"HTTP {reply.status}"
@@ -72,7 +79,8 @@ def read_status(reply: Reply, batch_id: str) -> BatchStatus:  # noqa: PLR0911 - 
     if reply.status in (401, 403):
         return _without(Progress.UNAUTHORISED, said)
     if reply.status in (429, 503):
-        return _without(Progress.THROTTLED, said)
+        after = retry_after((reply.headers or {}).get("retry-after", ""), now)
+        return BatchStatus(Progress.THROTTLED, detail=said, after=after)
     if reply.status != _OK:
         return _without(Progress.UNKNOWN, said)
     try:

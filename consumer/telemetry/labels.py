@@ -109,7 +109,10 @@ STATUS_ANSWERS: Final = (
     "unauthorised",
 )
 BATCH_ENDS: Final = ("complete", "failed", "stuck", "forgotten", "overdue")
-CALL_KINDS: Final = ("submit", "status")
+CALL_KINDS: Final = ("submit", "status", "fetch")
+RESENT_CAUSES: Final = ("resync", "keep_alive")
+ROW_WARNINGS: Final = ("long_visitor", "long_value")
+SAMPLES: Final = ("present", "lost", "superseded", "unknown")
 REGRESSIONS: Final = ("back", "repeated")
 CLIENTS: Final = ("source", "rekeyer", "purchases", "producer", "profiles")
 """Our Kafka clients whose statistics are shown: consumers and producers."""

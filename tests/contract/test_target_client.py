@@ -94,9 +94,9 @@ async def test_a_batch_is_followed_to_its_end(opened: Open) -> None:
     )
     assert url.startswith(site.sandbox.status_endpoint)
     async with TargetClient(endpoint, "acme") as client:
-        early = read_status(await client.status(url, ""), outcome.batch_id)
+        early = read_status(await client.status(url, ""), outcome.batch_id, 0.0)
         site.clock.advance(PROCESSED)
-        late = read_status(await client.status(url, ""), outcome.batch_id)
+        late = read_status(await client.status(url, ""), outcome.batch_id, 0.0)
     assert early.progress is Progress.INCOMPLETE
     assert (late.progress, late.size, late.updated) == (Progress.COMPLETE, 2, 2)
 
@@ -217,7 +217,7 @@ async def test_faults_of_a_status_are_told_apart(
     where = urlsplit(outcome.status_url)
     url = f"{site.sandbox.status_endpoint}{where.path}?{where.query}"
     async with TargetClient(site.sandbox.endpoint, "acme") as client:
-        found = read_status(await client.status(url, ""), outcome.batch_id)
+        found = read_status(await client.status(url, ""), outcome.batch_id, 0.0)
     assert found.progress is progress
 
 

@@ -7,6 +7,7 @@ hour passes in seconds and every run with the same seed is the same.
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from consumer.config import Settings
 from consumer.errors import Fenced
+from consumer.kafka.control_records import ControlView, Record, Request, encode
 from consumer.kafka.profiles_batches import (
     Assigned,
     Change,
@@ -24,7 +26,7 @@ from consumer.kafka.profiles_batches import (
     ProfileBatch,
     Revoked,
 )
-from consumer.kafka.profiles_ranges import RangeBatch
+from consumer.kafka.profiles_ranges import KeyBatch, RangeBatch
 from consumer.kafka.uploads_ledger import Entry, OpenEntries
 from consumer.sandbox.target import Endpoint, Fault, FaultKind, TargetOptions, answers
 from consumer.sandbox.target.account import Account
@@ -145,6 +147,21 @@ class InProcessTarget:
         text = answers.batch_status(batch, details=True, listed=listed)
         return Reply(200, {}, text.encode())
 
+    async def fetch(self, visitor: str, token: str) -> Reply:
+        """Tell a visitor's profile."""
+        del token
+        self._called(Endpoint.FETCH, 0)
+        fault = self._account.fault(Endpoint.FETCH)
+        await self._world.clock.sleep(self._world.random.uniform(0.05, 0.5))
+        if fault and fault.kind in HTTP:
+            return Reply(HTTP[fault.kind])
+        found = self._account.stored(visitor)
+        if found is None:
+            missing = answers.no_profile(CLIENT, visitor)
+            return Reply(404, {}, json.dumps(missing).encode())
+        text = json.dumps(answers.profile(CLIENT, visitor, found))
+        return Reply(200, {}, text.encode())
+
     def _called(self, endpoint: Endpoint, size: int) -> bool:
         now = self._world.clock.now()
         self._account.journal.calls.append(
@@ -212,6 +229,16 @@ class Ranges:
                 log.values[first:end],
             )
 
+    def keys(self, partition: int, end: int) -> Iterator[KeyBatch]:
+        """Yield the keys of all records before an offset."""
+        log = self._logs[partition]
+        yield KeyBatch(
+            [value.partition(b"|")[0] for value in log.values[:end]],
+            np.arange(end),
+            np.array(log.timestamps[:end], np.int64),
+            np.array([len(value) for value in log.values[:end]], np.int32),
+        )
+
 
 class Reader:
     """One replica's membership of the group, and its view of the logs."""
@@ -225,6 +252,7 @@ class Reader:
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._epochs: dict[int, int] = {}
         self._positions: dict[int, int] = {}
+        self._told: dict[int, tuple[int, int]] = {}
 
     async def change(self) -> Change:
         """Wait for the next change of assignment."""
@@ -249,6 +277,18 @@ class Reader:
                         sum(map(len, log.values[at:end])),
                     )
             await self._world.clock.sleep(2.0)
+            if (ended := self._new_end()) is not None:
+                return ended
+
+    def _new_end(self) -> ProfileBatch | None:
+        """Tell once, as the real one does, where the end of a partition lies."""
+        for partition, at in self._positions.items():
+            if self._told.get(partition) != (self._epochs[partition], at):
+                self._told[partition] = self._epochs[partition], at
+                none = np.array([], np.int64)
+                epoch = self._epochs[partition]
+                return ProfileBatch(partition, epoch, none, none, [], at, 0, 0)
+        return None
 
     def owns(self, batch: ProfileBatch) -> bool:
         """Whether the partition has been ours since the batch was read."""
@@ -309,6 +349,32 @@ class Reader:
             self._positions.pop(partition, None)
 
 
+class Control:
+    """The control topic of all replicas: what is put is seen by all at once."""
+
+    def __init__(self) -> None:
+        self.view = ControlView()
+        self.control = self
+        self._callbacks: list[Callable[[], object]] = []
+
+    def on_change(self, callback: Callable[[], object]) -> None:
+        """Call back after each change."""
+        self._callbacks.append(callback)
+
+    def put(self, *records: Record) -> None:
+        """Write records."""
+        self._apply([(one.key.encode(), encode(one)) for one in records])
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Write tombstones."""
+        self._apply([(key.encode(), None) for key in keys])
+
+    def _apply(self, found: list[tuple[bytes, bytes | None]]) -> None:
+        self.view = self.view.with_records(found, self.view.next_offset + len(found))
+        for callback in self._callbacks:
+            callback()
+
+
 class Replica:
     """One process of the service: an upload stage, its reader, its task."""
 
@@ -316,13 +382,15 @@ class Replica:
         self.world = world
         self.reader = Reader(world)
         self.owned: set[int] = set()
+        self.metrics = Metrics()
         self.stage = UploadStage(
             world.settings,
             Renderer(),
-            Metrics(),
+            self.metrics,
             Health(),
             world.clock,
             connect=self._connect,
+            control=cast("Any", world.control),
         )
         self.task = asyncio.create_task(self.stage.run())
 
@@ -368,6 +436,7 @@ class World:
         self.account = Account(options, clock)
         self.logs = [Log() for _ in range(partitions)]
         self.ledger = Ledger()
+        self.control = Control()
         self.rejected = Rejected()
         self.halted: set[int] = set()
         self.versions: dict[str, int] = {}
@@ -398,6 +467,12 @@ class World:
         log = self.logs[sum(visitor.encode()) % len(self.logs)]
         log.values.append(f"{visitor}|{version}".encode())
         log.timestamps.append(int(self.clock.now() * 1_000))
+
+    def request(self, body: dict[str, Any]) -> Request:
+        """Ask for profiles to be sent anew."""
+        request = Request.new("resync", self.clock.now(), len(self.logs), body)
+        self.control.put(request)
+        return request
 
     async def share(self, count: int) -> None:
         """Have `count` replicas, each with its part of the partitions."""

@@ -29,7 +29,9 @@ class Account:
         self.journal: Final = Journal(options.journal_rows)
         self.single_updates: Final = Meter(options.single_updates_per_day, DAY)
         self._meter: Final = Meter(options.calls_per_minute)
-        self._profiles: Final = Profiles()
+        self._profiles: Final = Profiles(
+            options.profile_lifetime, uploads_are_activity=options.uploads_are_activity
+        )
         self._batches: Final = Batches(
             options.client, self._profiles, options.status_lifetime
         )
@@ -134,6 +136,11 @@ class Account:
         """Yield every profile as it stands now."""
         self._batches.settle(self.clock.now())
         return self._profiles.all(id_kind)
+
+    def forget(self, visitor: str | None = None) -> None:
+        """Forget a visitor's profile, or everybody's, as when profiles expire."""
+        self._batches.settle(self.clock.now())
+        self._profiles.forget(visitor)
 
     def page_call(self, visitor: str, id_kind: str = ID_KINDS[0]) -> None:
         """Let a visitor call a page: it has a profile, and the next upload merges."""

@@ -89,7 +89,8 @@ class Batches:
         return batch
 
     def settle(self, now: float) -> None:
-        """Apply, in order, everything that is due by `now`."""
+        """Apply, in order, everything that is due by `now`; old profiles expire."""
+        self._profiles.expire(now)
         while self._due and self._due[0][0] <= now:
             _, _, batch = heapq.heappop(self._due)
             if batch.gets_stuck:

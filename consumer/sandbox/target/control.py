@@ -5,6 +5,7 @@
 | `GET /sandbox/journal` | calls, busiest minute, violations, batches, open faults |
 | `GET /sandbox/rows?visitor=…` | uploaded rows in order of arrival, a JSON a line |
 | `GET /sandbox/profiles` | every profile, a JSON `{"id", "attributes"}` a line |
+| `DELETE /sandbox/profiles?visitor=…` | forgets a profile, or all: they have expired |
 | `POST /sandbox/faults` | orders a fault: the members of `Fault` as JSON |
 | `DELETE /sandbox/faults` | drops the open orders |
 | `POST /sandbox/page-call?visitor=…` | the visitor calls a page |
@@ -39,6 +40,7 @@ class Control:
             web.get("/sandbox/journal", self._journal),
             web.get("/sandbox/rows", self._rows),
             web.get("/sandbox/profiles", self._profiles),
+            web.delete("/sandbox/profiles", self._forget),
             web.post("/sandbox/faults", self._order),
             web.delete("/sandbox/faults", self._cancel),
             web.post("/sandbox/page-call", self._page_call),
@@ -60,6 +62,10 @@ class Control:
         return await _lines(
             request, ({"id": id_, "attributes": p.values()} for id_, p in profiles)
         )
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        self._account.forget(request.query.get("visitor"))
+        return web.Response(status=204)
 
     async def _order(self, request: web.Request) -> web.Response:
         try:

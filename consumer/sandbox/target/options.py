@@ -16,6 +16,8 @@ class TargetOptions:
     status_lifetime: float = 86_400.0  # seconds that batchStatus remembers a batch
     status_base: str | None = None  # names another host in batchStatus URLs
     failed_rows_listed: bool = False  # batchStatus lists failed rows, as it used to
+    profile_lifetime: float = 1_209_600.0  # seconds after the last activity: 14 days
+    uploads_are_activity: bool = True  # Adobe does not say
     max_bytes: int = 50_000_000  # a batch file must be smaller
     max_rows: int = 500_000
     max_profile_bytes: int = 64_000

@@ -15,7 +15,14 @@ Attributes = dict[str, tuple[str, float]]  # name to value and when it was set
 class Profile:
     """One visitor's external attributes, decoded when they are first looked at."""
 
-    __slots__ = ("_attributes", "_cells", "_names", "modified_at", "overridable")
+    __slots__ = (
+        "_attributes",
+        "_cells",
+        "_names",
+        "active_at",
+        "modified_at",
+        "overridable",
+    )
 
     def __init__(self, attributes: Attributes, at: float) -> None:
         """Hold `attributes`, as of `at`; no upload has been made yet."""
@@ -23,6 +30,7 @@ class Profile:
         self._names: tuple[str, ...] = ()
         self._cells = b""
         self.modified_at = at
+        self.active_at = at  # a profile lives for a time after this
         # Set by a v2 upload, cleared by a page call: the next v2 upload overrides.
         self.overridable = False
 
@@ -61,9 +69,32 @@ class Applied:
 class Profiles:
     """All profiles of one account, by kind of id and id."""
 
-    def __init__(self) -> None:
-        """Start with none."""
+    def __init__(
+        self, lifetime: float = float("inf"), *, uploads_are_activity: bool = True
+    ) -> None:
+        """Start with none; each lives so many seconds after its last activity."""
         self._by_kind: Final[dict[str, dict[str, Profile]]] = {}
+        self._lifetime = lifetime
+        self._uploads_are_activity = uploads_are_activity
+        self._expire_at = float("-inf")
+
+    def expire(self, now: float) -> None:
+        """Forget profiles whose time has passed, to a thousandth of it."""
+        if now < self._expire_at:
+            return
+        self._expire_at = now + self._lifetime / 1_000
+        for held in self._by_kind.values():
+            gone = [v for v, p in held.items() if now - p.active_at > self._lifetime]
+            for visitor in gone:
+                del held[visitor]
+
+    def forget(self, visitor: str | None) -> None:
+        """Forget a visitor, or all, as when profiles expire."""
+        for held in self._by_kind.values():
+            if visitor is None:
+                held.clear()
+            else:
+                held.pop(visitor, None)
 
     def get(self, id_kind: str, visitor: str) -> Profile | None:
         """Return a visitor's profile, None if there is none."""
@@ -82,6 +113,7 @@ class Profiles:
             visitor, Profile({}, at)
         )
         found.overridable = False
+        found.active_at = at
 
     def update(
         self, id_kind: str, visitor: str, values: Mapping[str, str], at: float
@@ -129,6 +161,8 @@ class Profiles:
                     kept = {name: kept[name] for name in names if name in kept}
                 found.hold({**kept, **{n: (v, at) for n, v in new if v}}, at)
             found.overridable = found.overridable or v2
+            if self._uploads_are_activity:
+                found.active_at = at
             applied.successful += 1
         return applied
 

@@ -76,6 +76,20 @@ async def test_statuses_neither_starve_files_nor_are_starved(
     assert kinds.count("status") == pytest.approx(len(kinds) / 4, abs=1)
 
 
+async def test_fetches_go_when_no_status_waits(clock: ManualClock) -> None:
+    """They measure; what files and statuses need comes first."""
+    replica = Replica(clock, range(8))
+    replica.ask("fetch", 60)
+    replica.ask("submit", 60)
+    replica.ask("status", 5)
+    await clock.run_for(60)
+    kinds = [kind for _, kind in replica.calls]
+    asks = [kind for kind in kinds if kind != "submit"]
+    assert asks[:5] == ["status"] * 5
+    assert set(asks[5:]) == {"fetch"}
+    assert len(asks) == pytest.approx(len(kinds) / 4, abs=1)
+
+
 async def test_nothing_passes_while_the_membership_is_in_doubt(
     clock: ManualClock,
 ) -> None:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from consumer.target.batch_file import (
     LARGEST_PROFILE,
+    LONGEST_VALUE,
     LONGEST_VISITOR,
     REASONS,
+    UNUSUAL_VISITOR,
     body,
     encode_rows,
     header,
@@ -109,6 +111,37 @@ def test_rows_that_target_cannot_take_are_told_apart(
     assert encoded.kept.tolist() == [0, 2]
     assert encoded.rows.to_pylist() == [b"a,1\n", b"b,2\n"]
     assert reason in REASONS
+
+
+LONG = "é" * (LONGEST_VALUE + 1)
+
+
+def test_long_values_and_visitors_are_sent_and_counted() -> None:
+    """Characters count, not bytes, and only rows that are sent."""
+    rows: list[tuple[str, str | None, str | None]] = [
+        ("a", "é" * LONGEST_VALUE, None),
+        ("b", LONG, LONG),
+        ("c", None, LONG),
+        ("a+b", LONG, None),
+        ("x" * (UNUSUAL_VISITOR + 1), "1", None),
+    ]
+    encoded = encode_rows(batch(rows))
+    assert encoded.kept.tolist() == [0, 1, 2, 4]
+    assert encoded.warnings == {"long_value": 2, "long_visitor": 1}
+    assert not encode_rows(batch(rows[:1])).warnings
+
+
+def test_long_values_are_rejected_on_demand() -> None:
+    """Their rows alone, with the reason."""
+    rows: list[tuple[str, str | None, str | None]] = [
+        ("a", "1", None),
+        ("b", "1", LONG),
+        ("c", None, None),
+    ]
+    encoded = encode_rows(batch(rows), reject_long_values=True)
+    assert encoded.kept.tolist() == [0]
+    assert list(encoded.reasons) == ["value_too_long", "all_empty"]
+    assert not encoded.warnings
 
 
 def test_the_longest_visitor_and_the_largest_profile_are_taken() -> None:

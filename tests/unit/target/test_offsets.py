@@ -7,7 +7,14 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.target.offsets import MOST_RANGES, WIDEST_GAP, Span, next_offsets, span
+from consumer.target.offsets import (
+    FEW_RANGES,
+    MOST_RANGES,
+    WIDEST_GAP,
+    Span,
+    next_offsets,
+    span,
+)
 
 OFFSETS = st.sets(st.integers(0, 100_000), min_size=1, max_size=60)
 
@@ -28,9 +35,20 @@ def test_ranges_hold_the_batch_and_nothing_of_other_batches(
     assert all(last - first <= WIDEST_GAP * found.rows for first, last in found.ranges)
 
 
-def test_neighbours_without_pending_rows_between_them_share_a_range() -> None:
-    """Superseded offsets between two rows of a batch belong to its range."""
-    assert span(np.array([5, 1, 9]), np.array([20])) == Span(3, ((1, 9),))
+def test_few_rows_have_ranges_of_their_own() -> None:
+    """Rows between them, superseded or long accepted, are not taken for theirs."""
+    found = span(np.array([5, 1, 2, 9]), np.array([20]))
+    assert found == Span(4, ((1, 2), (5, 5), (9, 9)))
+
+
+def test_neighbours_among_many_rows_share_a_range() -> None:
+    """The ledger's entry stays small: only the widest gaps are left out."""
+    mine = np.cumsum(np.where(np.arange(10_000) % 50 == 0, 9, 2))
+    found = span(mine, np.array([mine[-1] + 1]))
+    assert found.exact
+    assert len(found.ranges) == FEW_RANGES
+    gaps = [b[0] - a[1] for a, b in zip(found.ranges, found.ranges[1:], strict=False)]
+    assert gaps.count(9) == 199, "the wide ones come first"
 
 
 def test_too_many_ranges_are_joined_and_marked() -> None:

@@ -142,13 +142,13 @@ def test_a_row_to_be_sent_again_gives_way_to_a_newer_one() -> None:
     read_again = rows(0, (0, "a"), (1, "b"), (9, "c"))
     pending.again(read_again, first.number, 0.0)
     pending.ended(first.number, 0.0)
-    assert pending.open_origins() == {first.number}
+    assert pending.open_origins() == {first.number: 1}
     assert pending.next_offsets() == {0: 3}
     second = seal(pending)
     assert lines(second) == ["b,1", "a,3"] or lines(second) == ["a,3", "b,1"]
     assert second.origins == {first.number}
     pending.accepted(second.number)
-    assert pending.open_origins() == set()
+    assert pending.open_origins() == {}
     assert pending.next_offsets() == {0: 4}
 
 
@@ -177,6 +177,58 @@ def test_a_refused_batch_is_divided_by_partition_then_in_halves() -> None:
     assert pending.divide(second.number) == []
     assert pending.next_offsets() == {0: 0, 1: 0}
     assert pending.seal(100.0) is None
+
+
+def test_a_row_sent_anew_gives_way_to_a_newer_one_wherever_that_is() -> None:
+    """A newer row of the visitor may wait, be under way, or be accepted already."""
+    pending = Pending(LIMITS, HEADER)
+    assert pending.watch(0) is None, "nothing is known of the partition yet"
+    pending.add(rows(0, (0, "a"), (1, "b"), (2, "c"), (3, "d")), {0: 4}, 0.0)
+    first = seal(pending)
+    pending.accepted(first.number)
+    pending.ended(first.number, 0.0)
+    assert pending.watch(0) == 4
+    pending.add(rows(0, (4, "a")), {0: 5}, 0.0)
+    second = seal(pending)
+    pending.accepted(second.number)
+    pending.ended(second.number, 0.0)
+    pending.add(rows(0, (5, "b")), {0: 6}, 0.0)
+    third = seal(pending)
+    pending.add(rows(0, (6, "c")), {0: 7}, 0.0)
+    stored = rows(0, (0, "a"), (1, "b"), (2, "c"), (3, "d"))
+    assert pending.offer(0, stored, 77, 0.0) == 1
+    pending.accepted(third.number)
+    pending.ended(third.number, 0.0)
+    assert lines(seal(pending)) == ["c,6", "d,3"]
+
+
+def test_a_row_that_comes_after_one_sent_anew_follows_it() -> None:
+    """The newer row takes the waiting one's place, or waits for it to end."""
+    pending = Pending(LIMITS, HEADER)
+    pending.add(rows(0, (0, "a"), (1, "b")), {0: 2}, 0.0)
+    pending.accepted(seal(pending).number)
+    pending.ended(1, 0.0)
+    pending.watch(0)
+    pending.offer(0, rows(0, (0, "a")), 77, 0.0)
+    under_way = seal(pending)
+    pending.offer(0, rows(0, (1, "b")), 78, 0.0)
+    assert pending.open_origins() == {77: 1, 78: 1}
+    pending.add(rows(0, (2, "a"), (3, "b")), {0: 4}, 0.0)
+    assert pending.open_origins() == {77: 1}
+    assert lines(seal(pending)) == ["b,3"]
+    pending.accepted(under_way.number)
+    pending.ended(under_way.number, 0.0)
+    assert lines(seal(pending)) == ["a,2"]
+    assert pending.next_offsets() == {0: 2}, "rows sent anew bound no commit"
+
+
+def test_a_partition_that_left_is_watched_no_longer() -> None:
+    """Its next owner begins with what it takes in itself."""
+    pending = Pending(LIMITS, HEADER)
+    pending.add(rows(0, (0, "a")), {0: 1}, 0.0)
+    pending.watch(0)
+    pending.drop([0])
+    assert pending.watch(0) is None
 
 
 @dataclass

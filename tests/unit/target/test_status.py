@@ -78,7 +78,7 @@ def test_both_documented_forms_are_read() -> None:
         "<consumedCount>9</consumedCount><successfulUpdates>6</successfulUpdates>"
         "<profilesNotFound>1</profilesNotFound><failedUpdates>2</failedUpdates>"
     )
-    assert read_status(reply(counts), "b-1") == BatchStatus(
+    assert read_status(reply(counts), "b-1", 0.0) == BatchStatus(
         Progress.COMPLETE, size=9, consumed=9, updated=6, not_found=1, failed=2
     )
     listed = (
@@ -86,7 +86,7 @@ def test_both_documented_forms_are_read() -> None:
         "<profile><id>v1</id><status>failed</status></profile>"
         "<profile><id>v2</id><status>success</status></profile>"
     )
-    assert read_status(reply(listed), "b-1") == BatchStatus(
+    assert read_status(reply(listed), "b-1", 0.0) == BatchStatus(
         Progress.COMPLETE, failed=1, failed_rows=("v1",)
     )
 
@@ -108,7 +108,14 @@ def test_both_documented_forms_are_read() -> None:
 )
 def test_what_an_answer_means(answer: Reply, progress: str) -> None:
     """Only Target's own words end a batch; everything unclear is asked again."""
-    assert read_status(answer, "b-1").progress == progress
+    assert read_status(answer, "b-1", 0.0).progress == progress
+
+
+@pytest.mark.parametrize("form", ["120", "Tue, 14 Nov 2023 22:15:20 GMT"])
+def test_a_throttled_status_says_how_long_to_wait(form: str) -> None:
+    """In either form of Retry-After; the clock stands at 22:13:20."""
+    answer = Reply(503, {"retry-after": form})
+    assert read_status(answer, "b-1", 1_700_000_000.0).after == 120.0
 
 
 def test_polls_begin_after_a_while_and_slow_down() -> None:
