@@ -86,6 +86,15 @@ def target(
         float,
         typer.Option(help="Seconds from an upload until it is applied.", min=0.0),
     ] = 1.0,
+    faults: Annotated[
+        Path | None,
+        typer.Option(
+            help="Order faults from this TOML file: tables [[fault]].",
+            metavar="FILE",
+            dir_okay=False,
+            exists=True,
+        ),
+    ] = None,
 ) -> None:
     """Run a server that answers as Adobe Target does, limits and quirks included.
 
@@ -101,7 +110,14 @@ def target(
         processing_time=processing_time,
         status_base=status_base,
     )
-    run_target(options, host=host, port=port, status_port=status_port, say=typer.echo)
+    run_target(
+        options,
+        faults=faults,
+        host=host,
+        port=port,
+        status_port=status_port,
+        say=typer.echo,
+    )
 
 
 @app.command()

@@ -3,6 +3,7 @@
 | call | does |
 |---|---|
 | `GET /sandbox/journal` | calls, busiest minute, violations, batches, open faults |
+| `GET /sandbox/calls?seconds=…` | calls in each window so long (60) that had any |
 | `GET /sandbox/rows?visitor=…` | uploaded rows in order of arrival, a JSON a line |
 | `GET /sandbox/profiles` | every profile, a JSON `{"id", "attributes"}` a line |
 | `DELETE /sandbox/profiles?visitor=…` | forgets a profile, or all: they have expired |
@@ -22,7 +23,8 @@ from typing import Final
 from aiohttp import web
 
 from consumer.sandbox.target.account import Account
-from consumer.sandbox.target.faults import Endpoint, Fault, FaultKind
+from consumer.sandbox.target.faults import fault_of
+from consumer.sandbox.target.journal import MINUTE
 
 _LINES_AT_ONCE: Final = 1_000
 
@@ -38,6 +40,7 @@ class Control:
         """Return the routes of the submit host."""
         return [
             web.get("/sandbox/journal", self._journal),
+            web.get("/sandbox/calls", self._calls),
             web.get("/sandbox/rows", self._rows),
             web.get("/sandbox/profiles", self._profiles),
             web.delete("/sandbox/profiles", self._forget),
@@ -51,6 +54,19 @@ class Control:
 
     async def _journal(self, _: web.Request) -> web.Response:
         return web.json_response(self._account.summary())
+
+    async def _calls(self, request: web.Request) -> web.Response:
+        try:
+            seconds = float(request.query.get("seconds", MINUTE))
+            windows = self._account.journal.windows(seconds)
+        except ValueError as error:
+            raise web.HTTPBadRequest(text="seconds must be above 0.") from error
+        return web.json_response(
+            [
+                {"from": at, **{str(endpoint): n for endpoint, n in calls.items()}}
+                for at, calls in windows.items()
+            ]
+        )
 
     async def _rows(self, request: web.Request) -> web.StreamResponse:
         rows = self._account.journal.rows(request.query.get("visitor"))
@@ -69,10 +85,7 @@ class Control:
 
     async def _order(self, request: web.Request) -> web.Response:
         try:
-            given = await request.json()
-            given["kind"] = FaultKind(given["kind"])
-            given["on"] = Endpoint(given.get("on", Endpoint.SUBMIT))
-            fault = Fault(**given)
+            fault = fault_of(await request.json())
         except (ValueError, KeyError, TypeError) as error:
             raise web.HTTPBadRequest(text=f"Not a fault: {error}") from error
         self._account.faults.order(fault)

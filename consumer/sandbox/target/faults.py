@@ -7,10 +7,10 @@ them by `probability`, or those within a time (`since`, `until`).
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 ALWAYS: Final = 0
 """As `Fault.calls`: the order stands until it is cancelled."""
@@ -79,6 +79,13 @@ class Fault:
         if not 0 <= self.probability <= 1 or self.calls < 0 or self.rows < 0:
             message = "probability is from 0 to 1, calls and rows from 0"
             raise ValueError(message)
+
+
+def fault_of(given: Mapping[str, Any]) -> Fault:
+    """Make a fault of its members; ValueError, KeyError or TypeError if it is none."""
+    kind = FaultKind(given["kind"])
+    on = Endpoint(given.get("on", Endpoint.SUBMIT))
+    return Fault(**{**given, "kind": kind, "on": on})
 
 
 class FaultOrders:

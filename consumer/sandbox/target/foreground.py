@@ -3,14 +3,17 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from consumer.sandbox.target.options import TargetOptions
+from consumer.sandbox.target.orders import read_orders
 from consumer.sandbox.target.server import TargetSandbox
 
 
-def run_target(
+def run_target(  # noqa: PLR0913 - the command's options
     options: TargetOptions,
     *,
+    faults: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     status_port: int = 0,
@@ -18,25 +21,25 @@ def run_target(
 ) -> None:
     """Serve until SIGINT or SIGTERM, saying the addresses first.
 
-    Raises `AddressInUse` if a port is taken.
+    Raises `AddressInUse` if a port is taken, `ConfigurationError` if `faults` names no
+    file of orders (see `orders`).
     """
-    asyncio.run(_serve(options, host, port, status_port, say))
+    sandbox = TargetSandbox(options, host=host, port=port, status_port=status_port)
+    if faults is not None:
+        for fault in read_orders(faults, sandbox.account.clock.now()):
+            sandbox.order(fault)
+    asyncio.run(_serve(sandbox, say))
 
 
-async def _serve(
-    options: TargetOptions,
-    host: str,
-    port: int,
-    status_port: int,
-    say: Callable[[str], None],
-) -> None:
+async def _serve(sandbox: TargetSandbox, say: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    sandbox = TargetSandbox(options, host=host, port=port, status_port=status_port)
     async with sandbox:
-        say(f"Target sandbox for client {options.client}: {sandbox.endpoint}")
+        client = sandbox.account.options.client
+        say(f"Target sandbox for client {client}: {sandbox.endpoint}")
+        say(f"A page to look at: {sandbox.endpoint}/")
         say(f"batchStatus is answered at: {sandbox.status_endpoint}")
         say(f"What it saw: {sandbox.endpoint}/sandbox/journal")
         say(f"What it holds: {sandbox.endpoint}/sandbox/profiles")

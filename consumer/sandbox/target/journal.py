@@ -103,6 +103,17 @@ class Journal:
         """Return the number of calls, of one endpoint or all."""
         return sum(endpoint in (None, call.endpoint) for call in self.calls)
 
+    def windows(self, seconds: float) -> dict[float, Counter[Endpoint]]:
+        """Return the calls of each window of the clock that had any, by endpoint."""
+        if not seconds > 0:
+            message = "a window lasts some seconds"
+            raise ValueError(message)
+        found: dict[float, Counter[Endpoint]] = {}
+        for call in self.calls:
+            at = call.at // seconds * seconds
+            found.setdefault(at, Counter())[call.endpoint] += 1
+        return found
+
     def calls_within(self, start: float, end: float) -> int:
         """Return the number of metered calls from `start` until before `end`."""
         return sum(call.metered and start <= call.at < end for call in self.calls)

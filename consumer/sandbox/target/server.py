@@ -18,6 +18,7 @@ from consumer.sandbox.target.control import Control
 from consumer.sandbox.target.faults import Fault
 from consumer.sandbox.target.journal import Journal
 from consumer.sandbox.target.options import TargetOptions
+from consumer.sandbox.target.page import Page
 from consumer.sandbox.target.single import Single
 
 _LARGEST_BODY: Final = 200_000_000  # bytes; above Target's limit, to answer it
@@ -58,6 +59,7 @@ class TargetSandbox:
         submit.add_routes(Single(self.account).routes())
         submit.add_routes(Admin(self.account).routes())
         submit.add_routes(Control(self.account).routes())
+        submit.add_routes(Page(self.account).routes())
         status = self._application()
         status.add_routes(self._bulk.status_routes())
         async with AsyncExitStack() as stack:

@@ -20,9 +20,9 @@ def test_it_says_its_addresses_answers_and_ends_on_sigterm() -> None:
         [sys.executable, "-c", RUN], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(5)]
+        said = [process.stdout.readline() for _ in range(6)]
         assert "shop" in said[0]
-        journal = said[2].split()[-1]
+        journal = said[3].split()[-1]
         with urllib.request.urlopen(journal, timeout=10) as answer:  # noqa: S310
             assert answer.status == 200
         process.send_signal(signal.SIGTERM)
