@@ -1,72 +1,18 @@
-"""Profiles sent anew: on request, to keep them alive, and after Target lost them."""
+"""Profiles sent anew: on request, and after Target lost them."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from consumer.clock import ManualClock
-from consumer.sandbox.target import Endpoint, Fault, FaultKind, TargetOptions
+from consumer.sandbox.target import Endpoint, Fault, FaultKind
 from consumer.sandbox.target.faults import ALWAYS
 from consumer.stages import upload_resync
-from tests.simulation.world import World
+from tests.simulation.site import HOUR, MINUTE, PARTITIONS, VISITORS, sent, settle, site
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-MINUTE = 60
-HOUR = 60 * MINUTE
-VISITORS = 300
-PARTITIONS = 3
-
-
-@asynccontextmanager
-async def site(
-    *,
-    replicas: int = 1,
-    delivery: dict[str, Any] | None = None,
-    options: dict[str, Any] | None = None,
-    **target: Any,  # noqa: ANN401 - as in a file
-) -> AsyncIterator[World]:
-    """A site where every visitor has a profile, and Target has it."""
-    made = World(
-        ManualClock(),
-        TargetOptions(processing_time=30.0, **(options or {})),
-        seed=3,
-        partitions=PARTITIONS,
-        target={
-            "batch": {"max_rows": 100, "max_age": "5s"},
-            "delivery": {"first_poll": "1m", **(delivery or {})},
-            **target,
-        },
-    )
-    try:
-        await made.share(replicas)
-        for number in range(VISITORS):
-            made.change(f"v-{number}")
-        await settle(made)
-        yield made
-        assert made.account.journal.violations == []
-        assert made.account.journal.busiest_minute() <= 50
-    finally:
-        await made.close()
-
-
-async def settle(world: World, minutes: int = 60) -> None:
-    """Let time pass until nothing is left to do."""
-    for _ in range(minutes):
-        await world.clock.run_for(MINUTE)
-        if world.settled:
-            return
-    message = "it does not settle"
-    raise AssertionError(message)
-
-
-def sent(world: World, since: float) -> list[str]:
-    """Return the visitors of all rows that were uploaded since, in their order."""
-    return [row.visitor for row in world.account.journal.rows() if row.at >= since]
+    from tests.simulation.world import World
 
 
 def done(world: World, request_id: str) -> int:
@@ -217,53 +163,6 @@ async def test_live_rows_go_on_beside_a_request() -> None:
         world.change("someone-new")
         await world.clock.run_for(MINUTE)
         assert "someone-new" in sent(world, now)[: VISITORS // 2]
-
-
-LIFE = HOUR  # of a profile at Target: days in the world, hours here
-
-
-async def test_profiles_are_kept_alive() -> None:
-    """Nobody's profile expires at Target, and the rows are spread over the time."""
-    async with site(keep_alive=LIFE, options={"profile_lifetime": LIFE}) as world:
-        began = world.clock.now()
-        for minute in range(90):
-            await world.clock.run_for(MINUTE)
-            assert world.behind() == {}, f"after {minute} minutes"
-        assert len(sent(world, began)) <= VISITORS * (1.5 * upload_resync.LIVES + 1)
-        parts = [
-            len(sent(world, at)) - len(sent(world, at + 10 * MINUTE))
-            for at in range(int(began) + 40 * MINUTE, int(began) + 80 * MINUTE, 600)
-        ]
-        assert max(parts) < 1.5 * sum(parts) / len(parts)
-
-
-async def test_without_keep_alive_profiles_expire() -> None:
-    """So that the test above could fail."""
-    async with site(options={"profile_lifetime": LIFE}) as world:
-        await world.clock.run_for(LIFE + 10 * MINUTE)
-        assert len(world.behind()) == VISITORS
-
-
-async def test_a_profile_that_changes_is_not_kept_alive_besides() -> None:
-    """Its own changes keep it alive; nothing more is sent for it."""
-    async with site(keep_alive=LIFE, options={"profile_lifetime": LIFE}) as world:
-        began = world.clock.now()
-        for _ in range(30):
-            world.change("v-1")
-            await world.clock.run_for(MINUTE)
-        assert sent(world, began).count("v-1") <= 30
-
-
-async def test_keep_alive_makes_good_what_was_missed() -> None:
-    """Away for a whole round, the next one is still in time; owners change as well."""
-    async with site(keep_alive=LIFE, options={"profile_lifetime": LIFE}) as world:
-        for minute in range(95):
-            await world.clock.run_for(MINUTE)
-            if minute == 30:
-                await world.replicas[0].crash()
-            if minute in {50, 85}:
-                await world.crash(0)
-            assert world.behind() == {}, f"after {minute} minutes"
 
 
 def looked_up(world: World) -> dict[str, float]:
