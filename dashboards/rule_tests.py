@@ -186,6 +186,31 @@ CASES: Final = (
         at=80,
     ),
     Case(
+        "PosConsumerRowsLost",
+        {
+            _p("sampled_rows_total", found="lost"): "0x10 5x80",
+            _p("sampled_rows_total", found="present"): "0+10x90",
+        },
+        {
+            _p("sampled_rows_total", found="lost"): "0x10 1x80",
+            _p("sampled_rows_total", found="present"): "0+10x90",
+            _p("sampled_rows_total", found="superseded"): "0+10x90",
+        },
+        at=80,
+    ),
+    Case(
+        "PosConsumerProfilesNotFound",
+        {
+            _p("profiles_not_found_total"): "0+200x90",
+            _p("confirmed_rows_total"): "0+1000x90",
+        },
+        {
+            _p("profiles_not_found_total"): "0+50x90",
+            _p("confirmed_rows_total"): "0+1000x90",
+        },
+        at=80,
+    ),
+    Case(
         "PosConsumerRowsRejected",
         {_p("rejected_rows_total", reason="row_too_large"): "0x10 2x50"},
         {_p("rejected_rows_total", reason="row_too_large"): "2x60"},

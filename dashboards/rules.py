@@ -186,6 +186,24 @@ ALERTS: Final = (
         "Target does not apply some of the rows it accepted.",
     ),
     Alert(
+        "PosConsumerRowsLost",
+        f"sum by (job) (increase({_m('sampled_rows', found='lost')}[1d]))\n"
+        f"> {t.LOST_ROWS_BAD:g} * sum by (job) (increase("
+        f"{_m('sampled_rows', found='~lost|present')}[1d])) + 1",
+        "5m",
+        "ticket",
+        "Target loses more of the rows that it confirms than Adobe admits.",
+    ),
+    Alert(
+        "PosConsumerProfilesNotFound",
+        f"sum by (job) (increase({_m('profiles_not_found')}[1h]))\n"
+        f"> {t.NOT_FOUND_BAD:g} * sum by (job) "
+        f"(increase({_m('confirmed_rows')}[1h]))",
+        "5m",
+        "ticket",
+        "Target has no profile for many of the visitors sent.",
+    ),
+    Alert(
         "PosConsumerRowsRejected",
         f"sum by (job, reason) (increase({_m('rejected_rows')}[1h])) > 0",
         "5m",

@@ -137,6 +137,17 @@ UPLOAD: Final = Page(
                         Query(rate("profiles_not_found"), "not found"),
                         Query(rate("rejected_rows", "reason"), "rejected: {{reason}}"),
                         Query(rate("confirmed_rows"), "confirmed"),
+                        Query(rate("row_warnings", "what"), "sent, but: {{what}}"),
+                    ),
+                    "cps",
+                ),
+                Panel(
+                    "Sent anew, and looked up",
+                    "Rows of unchanged profiles put among the waiting ones; confirmed "
+                    "rows that were fetched from Target. `lost` ones are sent again.",
+                    (
+                        Query(rate("resent_rows", "cause"), "{{cause}}"),
+                        Query(rate("sampled_rows", "found"), "looked up: {{found}}"),
                     ),
                     "cps",
                 ),
