@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ORDERED = frozenset({"first", "last", "recent"})
 DAY_MILLIS = 86_400_000
+LAST_DAY = 2_932_896  # of the year 9999
 SPARE_DAYS = 2
 
 
@@ -120,11 +121,13 @@ class Times:
     """What time it is for a fold: the stream's, and the calendar's.
 
     `stream` has each event's stream time in milliseconds: it alone says what windows
-    forget, so that a state depends on records only. `today` has the day of each slot
-    that windows are rendered as of; 0 without windows.
+    forget, so that a state depends on records only; `latest` the greater of that and
+    the record's own. `today` has the day of each slot that windows are rendered as of;
+    0 without windows.
     """
 
     stream: Ints
+    latest: Ints
     today: Ints
 
 
@@ -200,7 +203,8 @@ class Fold:
             held = aggregate.from_arrow(stored.column(plan.name))
             state = aggregate.combine(held, aggregate.lift(rows))
             if plan.window is not None:
-                first = first_kept(_last(slots, times), plan.window, plan.time_zone)
+                last = _last(slots, times.stream)
+                first = first_kept(last, plan.window, plan.time_zone)
                 state = windowed(aggregate).since(state, first)
             columns[plan.name] = aggregate.to_arrow(state)
         return pa.RecordBatch.from_pydict(columns)
@@ -209,7 +213,8 @@ class Fold:
         self, slots: Slots, versions: Ints, reached: Ints, times: Times
     ) -> dict[str, Any]:
         count = len(slots)
-        active = _last(slots, times) // DAY_MILLIS
+        # One whose time is in doubt may be right: it must not make a profile expire.
+        active = _last(slots, times.latest) // DAY_MILLIS
         return {
             "visitor": slots.visitors,
             "version": pa.array(versions),
@@ -217,15 +222,15 @@ class Fold:
             "source_partition": pa.array(slots.partitions),
             "source_offset": pa.array(reached),
             "as_of_day": pa.array(times.today.astype(np.int32)),
-            "active_day": pa.array(active.astype(np.int32)),
+            "active_day": pa.array(np.minimum(active, LAST_DAY).astype(np.int32)),
             "erased_at": pa.array(np.zeros(count, np.int64)),
         }
 
 
-def _last(slots: Slots, times: Times) -> Ints:
-    """Give the stream time of each slot's last event."""
+def _last(slots: Slots, times: Ints) -> Ints:
+    """Give the greatest of the times of each slot's events."""
     last = np.zeros(len(slots), np.int64)
-    np.maximum.at(last, slots.of_event, times.stream)
+    np.maximum.at(last, slots.of_event, times)
     return last
 
 

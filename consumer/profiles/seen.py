@@ -162,19 +162,21 @@ class SeenIds:
         for bucket in [b for b in self._filters if b < before]:
             del self._filters[bucket]
 
-    def duplicates(self, ids: Ids, stream_times: Ints) -> Flags:
+    def duplicates(self, ids: Ids, stream_times: Ints, filed: Ints) -> Flags:
         """Flag ids that repeat a stored or an earlier one of this very batch.
 
-        `stream_times` (milliseconds) go with the ids, in partition order. The first
+        `stream_times` (milliseconds) go with the ids, in partition order; `filed` are
+        the times that they will be remembered under, never earlier ones. The first
         of several equal ids wins.
         """
         buckets = self.bucket_of(stream_times)
         seen = self._stored(ids, buckets)
+        under = self.bucket_of(filed)
         order = np.lexsort((ids.low, ids.high))
         high, low = ids.high[order], ids.low[order]
         same = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
         if same.any():
-            self._within(order, np.flatnonzero(same), buckets, seen)
+            self._within(order, np.flatnonzero(same), buckets, under, seen)
         return seen
 
     def _stored(self, ids: Ids, buckets: Ints) -> Flags:
@@ -193,7 +195,9 @@ class SeenIds:
             seen[rows] = found
         return seen
 
-    def _within(self, order: Ints, same: Ints, buckets: Ints, seen: Flags) -> None:
+    def _within(
+        self, order: Ints, same: Ints, buckets: Ints, under: Ints, seen: Flags
+    ) -> None:
         """Walk the repeated ids of a batch in order; only these, one by one."""
         horizon = BUCKETS * self.width
         groups = np.split(same, np.flatnonzero(np.diff(same) > 1) + 1)
@@ -203,8 +207,7 @@ class SeenIds:
             for row in rows.tolist():
                 if seen[row]:
                     continue
-                bucket = int(buckets[row])
-                if last is not None and bucket - last <= horizon:
+                if last is not None and int(buckets[row]) - last <= horizon:
                     seen[row] = True
                 else:
-                    last = bucket
+                    last = int(under[row])

@@ -20,6 +20,7 @@ import lmdb
 from consumer.errors import PartitionHalt, StateDirectoryError
 from consumer.frames import Tally
 from consumer.profiles.seen import Ids
+from consumer.profiles.stream_time import StreamClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,9 +50,9 @@ class Position:
     """How far a partition's input has been folded.
 
     `topic_id` is the input topic's; `next_offset` the next record to read;
-    `stream_time` the greatest record timestamp so far, in milliseconds; `tally` how
-    many of the last records were dead letters; `day` the day that its owner took for
-    today, 0 without windows.
+    `stream_time`, `doubts` and `doubted` are those of its `clock`, see `stream_time`;
+    `tally` how many of the last records were dead letters; `day` the day that its owner
+    took for today, 0 without windows.
     """
 
     topic_id: str
@@ -60,6 +61,13 @@ class Position:
     generation: int
     tally: Tally = field(default_factory=Tally)
     day: int = 0
+    doubts: int = 0
+    doubted: int = 0
+
+    @property
+    def clock(self) -> StreamClock:
+        """What time it is by the records."""
+        return StreamClock(self.stream_time, self.doubts, self.doubted)
 
     def to_json(self) -> bytes:
         """Write the value of the `position` record of the state topic."""

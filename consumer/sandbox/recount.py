@@ -21,6 +21,8 @@ DAY_MS: Final = 86_400_000
 _FRAMING: Final = 5
 _LONGEST_VISITOR: Final = 256
 _BUCKETS: Final = 8  # of the deduplication horizon
+_LEAD_MS: Final = 3_600_000
+_ENOUGH: Final = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -136,20 +138,45 @@ def decode(value: bytes, schemas: Mapping[int, Any]) -> dict[str, Any]:
 class SeenIds:
     """The event ids of one partition within the deduplication horizon.
 
-    The clock is the stream time: the highest record timestamp so far. It is cut into
-    buckets of an eighth of the horizon, and an id counts as seen as long as the bucket
-    of its first sighting is at most eight before the present one.
+    The clock is the stream time: the highest record timestamp so far, but one that
+    leads by more than an hour is doubted until a hundred more have led than have not.
+    It is cut into buckets of an eighth of the horizon, and an id counts as seen as long
+    as the bucket of its first sighting is at most eight before the present one. What is
+    doubted is remembered under its own time, rounded up.
     """
 
     def __init__(self, horizon_ms: int) -> None:
         """Start with nothing seen."""
         self._width = horizon_ms / _BUCKETS
         self._stream_ms = 0
+        self._confirmed = False
+        self._leading: list[int] = []  # what led, less what did not
+        self._filed_ms = 0
         self._seen: dict[str, tuple[int, int]] = {}
 
     def advance(self, timestamp_ms: int) -> None:
-        """Move the stream time on; it never goes back."""
-        self._stream_ms = max(self._stream_ms, timestamp_ms)
+        """Move the stream time on; it never goes back but at the very start."""
+        lead = timestamp_ms - self._stream_ms
+        if self._stream_ms == 0 or (not self._confirmed and lead < -_LEAD_MS):
+            self._stream_ms = max(0, timestamp_ms)
+            self._confirmed = False
+        elif lead <= _LEAD_MS:
+            self._stream_ms = max(self._stream_ms, timestamp_ms)
+            self._confirmed = True
+            if self._leading:  # the earliest stays, for as long as any does
+                self._leading.sort()
+                self._leading.pop()
+        else:
+            self._confirmed = True
+            self._leading.append(timestamp_ms)
+            if len(self._leading) == _ENOUGH:
+                self._stream_ms = min(self._leading)
+                self._leading = []
+        self._filed_ms = self._stream_ms
+        lead = timestamp_ms - self._stream_ms
+        if lead > 0:
+            unit = 2 ** min(50, lead.bit_length() - 1)
+            self._filed_ms = min(2**52, -(-timestamp_ms // unit) * unit)
 
     def first_contents(self, event_id: str, contents: int) -> int | None:
         """Return the contents this id was first seen with, None if this is the first.
@@ -162,5 +189,5 @@ class SeenIds:
         found = self._seen.get(event_id)
         if found is not None and bucket - found[0] <= _BUCKETS:
             return found[1]
-        self._seen[event_id] = (bucket, contents)
+        self._seen[event_id] = (int(self._filed_ms // self._width), contents)
         return None

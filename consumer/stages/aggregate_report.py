@@ -130,7 +130,7 @@ class AggregateReport(LoopReport):
             lag = max(0, end - position.next_offset)
             self._metrics.lag_records.labels(*place).set(lag)
             if position.stream_time > 0 or not lag:
-                last = position.stream_time / 1000
+                last = position.clock.reached / 1000
                 age = max(0.0, time.time() - last) if lag else 0.0
                 self._metrics.lag_seconds.labels(*place).set(age)
         self._board.partition(

@@ -25,6 +25,7 @@ from consumer.profiles.merge import Merger, Stored
 from consumer.profiles.overflow import ever_overfull, may_overflow, refused_events
 from consumer.profiles.seen import Ids, SeenIds
 from consumer.profiles.store import Changes, Position
+from consumer.profiles.stream_time import read
 from consumer.stages.held import waiting
 from consumer.stages.too_many import count_dead_letters
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from consumer.profiles.columns import Ints
     from consumer.profiles.merge import Merged
     from consumer.profiles.record import ProfileCodec
+    from consumer.profiles.stream_time import StreamClock
     from consumer.profiles.write_back import WriteBackStore
 
 KeyValue = tuple[bytes | None, bytes | None]
@@ -152,7 +154,7 @@ class BatchWork:
             rest = self.prepare(records.take(np.flatnonzero(staying)), partitions)
             rest.halts.update(halts)
             return rest
-        stream_times = _stream_times(records, partitions)
+        times = _read_times(records, partitions)
         outputs = {
             number: PartitionOutput()
             for number in np.unique(records.partitions).tolist()
@@ -162,7 +164,7 @@ class BatchWork:
             folded = self._folded(
                 events,
                 records,
-                stream_times,
+                times,
                 partitions,
                 verdicts=verdicts,
                 outputs=outputs,
@@ -177,7 +179,7 @@ class BatchWork:
             rest = self.prepare(records.take(np.flatnonzero(~cut)), partitions)
             rest.halts.update(halts)
             return rest
-        self._close(records, stream_times, partitions, outputs, folded, tallies=tallies)
+        self._close(records, times, partitions, outputs, folded, tallies=tallies)
         oldest = None
         if folded is not None and len(folded.events):
             oldest = float(records.timestamps[folded.events.records].min()) / 1000
@@ -187,7 +189,7 @@ class BatchWork:
         self,
         events: Events,
         records: Records,
-        stream_times: NDArray[np.int64],
+        times: RecordTimes,
         partitions: Mapping[int, OpenPartition],
         *,
         verdicts: Verdicts,
@@ -201,7 +203,7 @@ class BatchWork:
         """
         while True:
             with watch.step("deduplicate"):
-                ids, repeated = _duplicates(events, records, stream_times, partitions)
+                ids, repeated = _duplicates(events, records, times, partitions)
             kept = events.where(~repeated)
             offsets = records.offsets[kept.records]
             with watch.step("map"):
@@ -217,10 +219,12 @@ class BatchWork:
                 events = events.where(~repeats)
                 continue
             with watch.step("fold"):
-                times = Times(
-                    stream_times[kept.records], self._today(slots, partitions)
+                moment = Times(
+                    times.now[kept.records],
+                    times.latest[kept.records],
+                    self._today(slots, partitions),
                 )
-                merged = self._merger.merge(slots, kept, offsets, stored, times)
+                merged = self._merger.merge(slots, kept, offsets, stored, moment)
             refused, reason = self._overfull(merged, kept, slots, stored)
             if not refused.any():
                 large = merged.records.sizes > self._largest
@@ -286,7 +290,7 @@ class BatchWork:
     def _close(  # noqa: PLR0913 - the working set of one batch
         self,
         records: Records,
-        stream_times: NDArray[np.int64],
+        times: RecordTimes,
         partitions: Mapping[int, OpenPartition],
         outputs: dict[int, PartitionOutput],
         folded: Folded | None,
@@ -300,7 +304,9 @@ class BatchWork:
             position = Position(
                 topic_id=partition.position.topic_id,
                 next_offset=int(records.offsets[rows[-1]]) + 1,
-                stream_time=int(stream_times[rows[-1]]),
+                stream_time=times.clocks[number].time,
+                doubts=times.clocks[number].doubts,
+                doubted=times.clocks[number].doubted,
                 generation=self._generation,
                 tally=tallies.get(number, partition.position.tally),
                 day=partition.day,
@@ -313,7 +319,7 @@ class BatchWork:
                     mine = records.partitions[at] == number
                     seen = state_records.chunked(
                         folded.ids.where(mine),
-                        partition.seen.bucket_of(stream_times[at[mine]]),
+                        partition.seen.bucket_of(times.filed[at[mine]]),
                         records.offsets[at[mine]],
                     )
                 oldest = partition.seen.oldest(position.stream_time)
@@ -382,22 +388,37 @@ def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:
     return halts
 
 
-def _stream_times(
+@dataclass(frozen=True, slots=True)
+class RecordTimes:
+    """Of each record: stream time, where it is filed, and the latest that it may be.
+
+    And each partition's clock after its last record; see `profiles.stream_time`.
+    """
+
+    now: Ints
+    filed: Ints
+    latest: Ints
+    clocks: Mapping[int, StreamClock]
+
+
+def _read_times(
     records: Records, partitions: Mapping[int, OpenPartition]
-) -> NDArray[np.int64]:
-    """Give each record its partition's greatest timestamp so far."""
-    times = np.empty(len(records), np.int64)
+) -> RecordTimes:
+    now = np.empty(len(records), np.int64)
+    filed = np.empty(len(records), np.int64)
+    clocks: dict[int, StreamClock] = {}
     for number in np.unique(records.partitions).tolist():
         rows = np.flatnonzero(records.partitions == number)
-        running = np.maximum.accumulate(records.timestamps[rows])
-        times[rows] = np.maximum(running, partitions[number].position.stream_time)
-    return times
+        found = read(partitions[number].position.clock, records.timestamps[rows])
+        now[rows], filed[rows] = found.now, found.filed
+        clocks[number] = found.clock
+    return RecordTimes(now, filed, np.maximum(now, records.timestamps), clocks)
 
 
 def _duplicates(
     events: Events,
     records: Records,
-    stream_times: NDArray[np.int64],
+    times: RecordTimes,
     partitions: Mapping[int, OpenPartition],
 ) -> tuple[Ids, NDArray[np.bool_]]:
     """Hash the event ids and flag those that repeat one within the horizon."""
@@ -407,8 +428,10 @@ def _duplicates(
     for number in np.unique(numbers).tolist():
         if (seen := partitions[number].seen) is not None:
             mine = np.flatnonzero(numbers == number)
-            times = stream_times[events.records[mine]]
-            repeated[mine] = seen.duplicates(ids.where(mine), times)
+            rows = events.records[mine]
+            repeated[mine] = seen.duplicates(
+                ids.where(mine), times.now[rows], times.filed[rows]
+            )
     return ids, repeated
 
 

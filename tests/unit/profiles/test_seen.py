@@ -45,7 +45,7 @@ class Seen:
     def feed(self, numbers: list[int], times: list[int]) -> list[bool]:
         """Ask for a batch, then remember what was new."""
         ids, stream = ids_of(numbers), np.array(times, np.int64)
-        repeated = self.seen.duplicates(ids, stream)
+        repeated = self.seen.duplicates(ids, stream, stream)
         buckets = self.seen.bucket_of(stream[~repeated])
         fresh = ids.where(~repeated)
         for bucket in np.unique(buckets).tolist():
@@ -161,7 +161,7 @@ def test_ids_come_back_from_bytes(halves: list[tuple[int, int]]) -> None:
 def test_no_ids_are_no_repeats() -> None:
     """An empty batch is answered with nothing."""
     none: Ints = np.zeros(0, np.int64)
-    assert Seen().seen.duplicates(ids_of([]), none).tolist() == []
+    assert Seen().seen.duplicates(ids_of([]), none, none).tolist() == []
 
 
 def test_ids_stay_seen_when_the_horizon_is_changed() -> None:
@@ -177,5 +177,6 @@ def test_ids_stay_seen_when_the_horizon_is_changed() -> None:
         for bucket in first.store.buckets():
             for run in first.store.runs_of(bucket):
                 seen.remember({bucket: run})
-        found = seen.duplicates(ids_of([1]), np.array([later], np.int64))
+        at = np.array([later], np.int64)
+        found = seen.duplicates(ids_of([1]), at, at)
         assert found.tolist() == [repeats]
