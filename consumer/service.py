@@ -410,6 +410,7 @@ class Service:
             - RECORD_OVERHEAD,
             limits=self._limits(),
             agenda=agenda,
+            max_ahead=settings.purchases.max_ahead,
         )
         daily = None
         if agenda:

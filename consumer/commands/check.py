@@ -12,6 +12,7 @@ from consumer.commands import config_file
 if TYPE_CHECKING:
     from consumer.config import Settings
     from consumer.events.codecs import Codec
+    from consumer.plan.compile import Plan
 
 SchemaFile = Annotated[
     Path | None,
@@ -47,8 +48,24 @@ def check(
         f"The configuration is right. Attributes: {', '.join(settings.attributes)}; "
         f"checked against {name}, which the {path} codec reads."
     )
+    for warning in _warnings(plan, codec):
+        typer.echo(f"Warning: {warning}", err=True)
     if show_plan:
         typer.echo("\n".join(plan.describe()))
+
+
+def _warnings(plan: Plan, codec: Codec) -> list[str]:
+    """Say what is allowed, and hardly meant."""
+    from consumer.events.takebacks import takebacks
+
+    columns = codec.decode(codec.sample()).columns
+    warnings = [str(one) for one in takebacks(plan, columns)]
+    return warnings + [
+        f"attributes.{one.name} has no value while its window is empty, and Target "
+        "would keep the last one; give it a `sentinel`."
+        for one in plan.attributes
+        if one.window and one.aggregate in {"min", "max"} and one.sentinel is None
+    ]
 
 
 def _from_file(path: Path) -> tuple[str, Codec]:

@@ -35,12 +35,14 @@ def preview(
     """
     import json
     from dataclasses import asdict
+    from time import time
 
     from rich.console import Console
 
     from consumer.config import load_settings
     from consumer.kafka.excerpt import Excerpt
     from consumer.kafka.topics import MAX_RECORD_BYTES
+    from consumer.profiles.days import day_of
     from consumer.service import RECORD_OVERHEAD, load_plan
     from consumer.stages.preview import preview as work
     from consumer.telemetry.logging import configure_logging
@@ -51,7 +53,8 @@ def preview(
     with Excerpt(settings, settings.topics.source) as excerpt:
         found = excerpt.newest(records)
     largest = MAX_RECORD_BYTES - RECORD_OVERHEAD
-    result = work(settings, plan, schemas, found, largest_record=largest)
+    today = day_of(time(), plan.zone) if plan.zone else 0
+    result = work(settings, plan, schemas, found, largest_record=largest, day=today)
     if as_json:
         typer.echo(json.dumps(asdict(result), ensure_ascii=False))
         return

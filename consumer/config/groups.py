@@ -127,6 +127,15 @@ class PurchasesSettings(Group):
         about="Where to begin where there is no state yet.",
         allowed=A_START,
     )
+    max_ahead: Duration = setting(
+        86_400.0,
+        about="How far an event's time may lie after its record's timestamp; further "
+        "is a wrong clock or time zone, and a dead letter, since it would stay the "
+        "last purchase for good.",
+        allowed=A_DURATION + ", from 1m to 3650d",
+        ge=60,
+        le=3_650 * 86_400,
+    )
     schemas: Path = setting(
         Path("schemas"),
         about="A folder of Avro schemas, named by schema id: `1.avsc`.",

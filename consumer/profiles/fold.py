@@ -130,6 +130,10 @@ class Times:
     latest: Ints
     today: Ints
 
+    def where(self, keep: NDArray[np.bool_]) -> Times:
+        """Keep the events whose flag is set."""
+        return Times(self.stream[keep], self.latest[keep], self.today)
+
 
 class Fold:
     """The plan's attributes as one operation on columns."""

@@ -1,8 +1,8 @@
-"""Which events would push a visitor past `max_keys`: the slow, exact path.
+"""Which events would push a visitor past a limit: the slow, exact paths.
 
-Only visitors whose folded profile has too many keys come here. Their events are
-walked one by one in partition order, and each that would exceed the limit of any
-attribute is refused whole; nothing is approximated.
+For `max_keys` only visitors whose folded profile has too many keys come here. Their
+events are walked one by one in partition order, and each that would exceed the limit of
+any attribute is refused whole; nothing is approximated.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -103,6 +105,30 @@ def refused_events(
                 refused[event] = True
             else:
                 held = grown
+    return refused
+
+
+def first_misfits(
+    slots: Ints,
+    large: NDArray[np.bool_],
+    fits: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+) -> NDArray[np.bool_]:
+    """Flag the events from the first of each `large` slot that does not fit.
+
+    `slots` is the slot of each event; `fits` tells of each slot whether its profile
+    fits with only the flagged events. All slots are searched at once, by halves.
+    """
+    counts = np.bincount(slots, minlength=len(large))
+    order = np.argsort(slots, kind="stable")
+    rank = np.empty(len(slots), np.int64)
+    rank[order] = np.arange(len(slots)) - (np.cumsum(counts) - counts)[slots[order]]
+    least, most = np.where(large, 0, counts), np.where(large, counts - 1, counts)
+    while (open_ := least < most).any():
+        middle = (least + most + 1) // 2
+        fitting = fits(rank < middle[slots])
+        least = np.where(open_ & fitting, middle, least)
+        most = np.where(open_ & ~fitting, middle - 1, most)
+    refused: NDArray[np.bool_] = rank >= least[slots]
     return refused
 
 

@@ -22,7 +22,12 @@ from consumer.profiles import state_records
 from consumer.profiles.agenda import Agenda, to_entries
 from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash128
 from consumer.profiles.merge import Merger, Stored
-from consumer.profiles.overflow import ever_overfull, may_overflow, refused_events
+from consumer.profiles.overflow import (
+    ever_overfull,
+    first_misfits,
+    may_overflow,
+    refused_events,
+)
 from consumer.profiles.seen import Ids, SeenIds
 from consumer.profiles.store import Changes, Position
 from consumer.profiles.stream_time import read
@@ -118,11 +123,14 @@ class BatchWork:
         largest_record: int,
         limits: DeadLetterLimits | None = None,
         agenda: Agenda | None = None,
+        max_ahead: float | None = None,
     ) -> None:
         """Refuse profiles whose record would exceed `largest_record` bytes.
 
-        A partition with more dead letters than `limits` allow halts.
+        A partition with more dead letters than `limits` allow halts. Events that lie
+        more than `max_ahead` seconds after their record are refused.
         """
+        self._max_ahead = max_ahead
         self._decoder = decoder
         self._codec = codec
         self._generation = generation
@@ -154,6 +162,8 @@ class BatchWork:
             rest = self.prepare(records.take(np.flatnonzero(staying)), partitions)
             rest.halts.update(halts)
             return rest
+        if events is not None:
+            events = self._from_the_future(events, records, verdicts)
         times = _read_times(records, partitions)
         outputs = {
             number: PartitionOutput()
@@ -184,6 +194,24 @@ class BatchWork:
         if folded is not None and len(folded.events):
             oldest = float(records.timestamps[folded.events.records].min()) / 1000
         return Prepared(records, verdicts, outputs, halts, oldest, watch.seconds)
+
+    def _from_the_future(
+        self, events: Events, records: Records, verdicts: Verdicts
+    ) -> Events:
+        """Refuse events that say they happen long after they were recorded.
+
+        Against the record's own timestamp, so that a replay decides alike.
+        """
+        if self._max_ahead is None:
+            return events
+        recorded = records.timestamps[events.records]
+        times = events.identity["event_time"].to_numpy()
+        ahead = times // 1_000 - recorded > self._max_ahead * 1_000
+        ahead &= recorded > 0  # of records without a timestamp nothing is known
+        for row in events.records[ahead].tolist():
+            reason = "from_the_future"
+            verdicts.refuse(DeadLetter(row, reason, SENTENCES[reason]))
+        return events.where(~ahead)
 
     def _folded(  # noqa: PLR0913 - the working set of one batch
         self,
@@ -228,7 +256,9 @@ class BatchWork:
             refused, reason = self._overfull(merged, kept, slots, stored)
             if not refused.any():
                 large = merged.records.sizes > self._largest
-                refused, reason = large[slots.of_event], "profile_too_large"
+                reason = "profile_too_large"
+                if large.any():
+                    refused = self._misfits(large, kept, slots, stored, moment)
             if not refused.any():
                 break
             undecided = _after_a_repeat(events, repeated, kept, refused, ids)
@@ -257,6 +287,28 @@ class BatchWork:
             for number, part in _runs(slots.partitions):
                 today[part] = partitions[number].day
         return today
+
+    def _misfits(
+        self,
+        large: NDArray[np.bool_],
+        events: Events,
+        slots: Slots,
+        stored: Stored,
+        moment: Times,
+    ) -> NDArray[np.bool_]:
+        """Flag the events from the first that makes a profile too large."""
+
+        def fits(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            merged = self._merger.merge(
+                replace(slots, of_event=slots.of_event[kept]),
+                events.where(kept),
+                np.zeros(int(kept.sum()), np.int64),
+                stored,
+                moment.where(kept),
+            )
+            return merged.records.sizes <= self._largest
+
+        return first_misfits(slots.of_event, large, fits)
 
     def _stored(self, slots: Slots, partitions: Mapping[int, OpenPartition]) -> Stored:
         """Gather the stored profiles, a record a slot; new visitors' is neutral."""
@@ -357,6 +409,8 @@ class Stopwatch:
 
 
 SENTENCES = {
+    "from_the_future": "The event's time lies further behind that of its record than "
+    "[purchases] max_ahead.",
     "too_many_keys": "The event would give an attribute more keys than max_keys.",
     "profile_too_large": "The visitor's profile would exceed the largest record that "
     "the topic of profiles takes.",

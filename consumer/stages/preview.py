@@ -93,15 +93,19 @@ class Preview:
     profiles: list[Profile]
 
 
-def preview(
+def preview(  # noqa: PLR0913 - what it depends on
     settings: Settings,
     plan: Plan,
     schemas: Schemas,
     records: Records,
     *,
     largest_record: int,
+    day: int = 0,
 ) -> Preview:
-    """Work the records as one batch. Raises what would halt or stop the service."""
+    """Work the records as one batch. Raises what would halt or stop the service.
+
+    Windows end with `day`.
+    """
     if settings.rekeys:
         records = _by_visitor(plan, schemas, records)
     codec = ProfileCodec(ProfileSchema.of(plan))
@@ -111,7 +115,8 @@ def preview(
         codec,
         generation=0,
         largest_record=largest_record,
-    ).prepare(records, _partitions(settings, records))
+        max_ahead=settings.purchases.max_ahead,
+    ).prepare(records, _partitions(settings, records, day))
     renderer = RowRenderer(plan.attributes, codec)
     first_line = header(settings.target.key, renderer.attributes)
     return Preview(
@@ -164,7 +169,9 @@ class EmptyStore:
         return []
 
 
-def _partitions(settings: Settings, records: Records) -> dict[int, OpenPartition]:
+def _partitions(
+    settings: Settings, records: Records, day: int
+) -> dict[int, OpenPartition]:
     horizon = settings.aggregate.deduplicate
     opened = {}
     for number in np.unique(records.partitions).tolist():
@@ -172,7 +179,7 @@ def _partitions(settings: Settings, records: Records) -> dict[int, OpenPartition
         store = WriteBackStore(empty, memory=lambda: CACHE_BYTES, now=0.0)
         seen = SeenIds(bucket_width(horizon), store.runs_of) if horizon else None
         position = Position("", 0, 0, 0)
-        opened[number] = OpenPartition(number, store, seen, position)
+        opened[number] = OpenPartition(number, store, seen, position, day=day)
     return opened
 
 

@@ -69,6 +69,7 @@ class World:
         limits: DeadLetterLimits | None = None,
         grace: SchemaGrace | None = None,
         expire_days: int | None = None,
+        max_ahead: float | None = None,
     ) -> None:
         self.today = 0
         settings = Settings.model_validate(
@@ -103,6 +104,7 @@ class World:
             largest_record=largest_record,
             limits=limits,
             agenda=self.agenda,
+            max_ahead=max_ahead,
         )
         self.deduplicate = deduplicate
         self.memory = memory

@@ -303,6 +303,24 @@ def test_a_profile_too_large_keeps_what_is_stored() -> None:
     assert outcomes(again) == ["folded"]
 
 
+@pytest.mark.parametrize("cuts", [[], [1], [2], [3], [1, 2, 3, 4]])
+def test_events_before_the_one_that_does_not_fit_are_folded(cuts: list[int]) -> None:
+    """Of a profile that grows too large only the events from there on are refused."""
+    attributes = {"skus": {"aggregate": "distinct", "of": "sku"}}
+    world = World(attributes, {1: SCHEMA}, largest_record=200)
+    skus = ["a" * 60, "b" * 40, "c" * 80, "d" * 90]
+    batch = [world.record(event(n, sku=sku)) for n, sku in enumerate(skus)]
+    batch.insert(1, world.record(event(9, "bob", sku="e" * 90)))
+    found = []
+    bounds = [0, *cuts, len(batch)]
+    for begin, end in pairwise(bounds):
+        prepared = world.feed(batch[begin:end])
+        found += outcomes(prepared)
+        assert set(reasons(prepared).values()) <= {"profile_too_large"}
+    assert found == ["folded", "folded", "folded", "dead_lettered", "dead_lettered"]
+    assert len(world.profiles()["ann"]["skus"]) == 2
+
+
 def test_an_expression_that_fails_costs_only_its_own_record() -> None:
     """A cast that fails on one event makes that event a dead letter."""
     attributes = {"sum": {"aggregate": "sum", "of": "CAST(sku AS BIGINT)"}}
