@@ -16,6 +16,7 @@ from consumer.commands import (
     dead_letters,
     demo,
     doctor,
+    explain,
     preview,
     requests,
     resync,
@@ -45,6 +46,7 @@ app.command()(demo.demo)
 app.command()(check.check)
 app.command()(preview.preview)
 app.command()(doctor.doctor)
+app.command()(explain.explain)
 app.command()(resync.resync)
 app.command()(requests.requests)
 app.add_typer(topics.app, name="topics")

@@ -7,6 +7,7 @@ what is written meanwhile is not read.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from consumer.kafka.input import to_records
 from consumer.kafka.membership import without_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from confluent_kafka import Message
 
@@ -30,20 +31,46 @@ QUIET_SECONDS: Final = 30.0
 MOST_RECORDS: Final = 500  # at once: dead letters may be a megabyte each
 # Markers of transactions and compaction leave gaps: fewer records than offsets.
 WIDENED: Final = 4
+NARROWEST: Final = 100  # offsets of a first look back from the end
 OURS: Final = {
     "enable.auto.commit": "false",
     "isolation.level": "read_committed",
     "auto.offset.reset": "earliest",
     "enable.partition.eof": "true",
     "queued.max.messages.kbytes": "65536",
+    # At its end a partition is asked once more, in vain: that must not take long.
+    "fetch.wait.max.ms": "10",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a partition has been read, from `first` on: up to `at` of `end`."""
+
+    topic: str
+    partition: int
+    first: int
+    at: int
+    end: int
 
 
 class Excerpt:
     """Reads parts of one topic. All calls block; it is a context manager."""
 
-    def __init__(self, settings: Settings, topic: str) -> None:
-        """Make the client; nothing is read yet."""
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        *,
+        at_once: int = MOST_RECORDS,
+        on_progress: Callable[[Reached], None] = lambda _: None,
+    ) -> None:
+        """Make the client; nothing is read yet.
+
+        `at_once` bounds the records of one batch; `on_progress` is told each time.
+        """
+        self._at_once = at_once
+        self._on_progress = on_progress
         options = {
             **without_group(settings.kafka.for_consumer()),
             **OURS,
@@ -101,11 +128,17 @@ class Excerpt:
         return found.offset if found.offset >= 0 else None
 
     def read(
-        self, partition: int, start: int | None = None, end: int | None = None
+        self,
+        partition: int,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        keys: Collection[bytes] | None = None,
     ) -> Iterator[Records]:
         """Read one partition from `start` up to, and without, `end` or its end.
 
-        Raises `BrokerUnreachable` where nothing comes for half a minute.
+        With `keys`, only the records that have one of them. Raises `BrokerUnreachable`
+        where nothing comes for half a minute.
         """
         low, high = self.bounds(partition)
         first = low if start is None else max(low, start)
@@ -114,28 +147,46 @@ class Excerpt:
             return
         self._consumer.assign([TopicPartition(self._topic, partition, first)])
         try:
-            yield from self._until(last)
+            for at, found in self._until(last):
+                self._on_progress(Reached(self._topic, partition, first, at, last))
+                if keys is not None:
+                    found = [one for one in found if one.key() in keys]  # noqa: PLW2901 - what is left of it
+                if found:
+                    yield to_records(found)
         finally:
             self._consumer.unassign()
 
-    def _until(self, end: int) -> Iterator[Records]:
+    def last(self, partition: int, key: bytes) -> Records | None:
+        """Give the newest record with a key, looking back from the end."""
+        low, high = self.bounds(partition)
+        end, width = high, NARROWEST
+        while end > low:
+            start = max(low, end - width)
+            found = [*self.read(partition, start, end, keys=(key,))]
+            if found:
+                return found[-1].take(np.array([len(found[-1]) - 1]))
+            end, width = start, width * WIDENED
+        return None
+
+    def _until(self, end: int) -> Iterator[tuple[int, list[Message]]]:
+        """Give records before `end`, and the offset reached with them."""
         ended = False
         while not ended:
             found = self._consume()
             whole = [one for one in found if one.error() is None]
-            ours = [one for one in whole if (one.offset() or 0) < end]
-            if ours:
-                yield to_records(ours)
+            last = (whole[-1].offset() or 0) if whole else end - 1
             # At the partition's end nothing else comes: the others are its events.
-            reached = any((one.offset() or 0) >= end - 1 for one in whole)
-            ended = reached or len(whole) < len(found)
+            ended = last >= end - 1 or len(whole) < len(found)
+            if last >= end:
+                whole = [one for one in whole if (one.offset() or 0) < end]
+            yield min(last + 1, end), whole
 
     def _consume(self) -> list[Message]:
         """Wait for records; an end of the partition is among them, errors are not."""
         try:
             found = self._consumer.consume(1, QUIET_SECONDS)
             # A call that may wait does, until as many are there as it may give.
-            found += self._consumer.consume(MOST_RECORDS, 0.0)
+            found += self._consumer.consume(self._at_once, 0.0)
         except KafkaException as error:
             raise broker_error(error, f"reading {self._topic}") from error
         if not found:

@@ -1,10 +1,15 @@
-"""How many members a consumer group has now."""
+"""What a consumer group is now: its members, and the offsets it has committed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from consumer.kafka.clients import admin_client, broker_error, kafka_error
 
@@ -24,3 +29,19 @@ def group_members(settings: Settings, group: str) -> int:
         if kafka_error(error).code() == KafkaError.GROUP_ID_NOT_FOUND:
             return 0
         raise broker_error(error, f"describing the group {group}") from error
+
+
+def committed_offset(
+    settings: Settings, group: str, topic: str, partition: int
+) -> int | None:
+    """Return what a group has committed, None if nothing; blocks."""
+    admin = admin_client(settings)
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
+    listed = admin.list_consumer_group_offsets([asked], request_timeout=REQUEST_SECONDS)
+    try:
+        (found,) = listed[group].result().topic_partitions
+    except KafkaException as error:
+        if kafka_error(error).code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return None
+        raise broker_error(error, f"asking for the offsets of {group}") from error
+    return found.offset if found.offset >= 0 else None

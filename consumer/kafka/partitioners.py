@@ -47,6 +47,14 @@ PARTITIONERS: Final[Mapping[str, Callable[[bytes, int], int]]] = {
 }
 
 
+def likely_first(key: bytes, partitions: list[int]) -> list[int]:
+    """Order partitions for a search: where a partitioner would place the key, first."""
+    if not partitions:
+        return []
+    likely = [place(key, len(partitions)) for place in PARTITIONERS.values()]
+    return [*dict.fromkeys([*(partitions[one] for one in likely), *partitions])]
+
+
 def placed_by(records: Records, count: int) -> dict[str, int]:
     """Count the records with a key that each partitioner would have placed so.
 

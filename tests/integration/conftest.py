@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from consumer.sandbox.kafka import EmbeddedKafka, prepare
+from tests.integration.shop import Shop, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,3 +92,10 @@ def topic_factory(
         except KafkaException as error:  # the test may have deleted it itself
             if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
                 raise
+
+
+@pytest.fixture
+def shop(kafka: EmbeddedKafka, topic_factory: TopicFactory, tmp_path: Path) -> Shop:
+    """A shop whose topic has two partitions and keeps what is old."""
+    topic = topic_factory("shop", partitions=2, config={"retention.ms": "-1"})
+    return open_shop(kafka, topic, tmp_path)

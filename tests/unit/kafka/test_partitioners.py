@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from consumer.frames import Records
-from consumer.kafka.partitioners import PARTITIONERS, murmur2, placed_by
+from consumer.kafka.partitioners import (
+    PARTITIONERS,
+    likely_first,
+    murmur2,
+    placed_by,
+)
 
 # From the tests of Kafka's own clients (UtilsTest.testMurmur2), as signed 32 bits.
 KNOWN = {
@@ -50,3 +55,14 @@ def test_one_partitioner_is_found_out(name: str) -> None:
 def test_records_without_a_key_say_nothing() -> None:
     """They are not counted."""
     assert placed_by(records([0, 1], [None, b""]), 2)["keyed"] == 0
+
+
+def test_a_key_is_looked_for_everywhere_but_first_where_it_probably_is() -> None:
+    """The choices of the partitioners come first, and no partition is left out."""
+    partitions = [*range(12)]
+    for number in range(50):
+        found = likely_first(b"visitor-%d" % number, partitions)
+        assert sorted(found) == partitions
+    likely = [place(b"abc", 12) for place in PARTITIONERS.values()]
+    assert likely_first(b"abc", partitions)[:2] == likely
+    assert likely_first(b"abc", []) == []
