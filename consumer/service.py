@@ -23,10 +23,12 @@ from consumer import __version__
 from consumer.errors import PartitionHalt, PosConsumerError
 from consumer.events.dead_letter_limits import DeadLetterLimits
 from consumer.events.decode import Decoder
+from consumer.events.framing import Header, Prefix
 from consumer.events.grace import SchemaGrace
+from consumer.events.json_codec import JsonCodec
 from consumer.events.mapping import Mapper
 from consumer.events.registered import RegisteredSchemas, cache_folder
-from consumer.events.schemas import SchemaFolder
+from consumer.events.schemas import OneSchema, SchemaFolder, read_codec
 from consumer.kafka.changelog import Changelog
 from consumer.kafka.clients import librdkafka_version, wait_for_broker
 from consumer.kafka.control import Control
@@ -73,8 +75,7 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
     from consumer.config import Settings
-    from consumer.events.codecs import Codec
-    from consumer.events.decode import Schemas
+    from consumer.events.decode import Codec, Schemas
 
 log = structlog.get_logger(__name__)
 
@@ -110,13 +111,20 @@ def load_plan(settings: Settings) -> tuple[Plan, Schemas]:
 def schemas_of(settings: Settings) -> Schemas:
     """Give the source of writer schemas that is configured."""
     purchases = settings.purchases
+    if purchases.format == "json":
+        codec = JsonCodec(purchases.columns)
+        return OneSchema(codec, "[purchases.columns]", is_json=True)
+    if purchases.schema_file is not None:
+        file = purchases.schema_file
+        return OneSchema(read_codec(file), f"The schema {file}")
+    framing = Header() if purchases.schema_id == "header" else Prefix()
     if purchases.schema_registry is None:
-        return SchemaFolder(purchases.schemas)
+        return SchemaFolder(purchases.schemas, framing)
     folder = cache_folder(
         settings.aggregate.state_dir, purchases.schema_registry, purchases.subject
     )
-    registry = Registry(purchases.schema_registry)
-    return RegisteredSchemas(registry, purchases.subject, folder)
+    registry = Registry(purchases.schema_registry, purchases.registry)
+    return RegisteredSchemas(registry, purchases.subject, folder, framing=framing)
 
 
 def checked_plan(settings: Settings, codec: Codec) -> Plan:

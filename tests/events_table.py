@@ -19,7 +19,8 @@ import numpy as np
 import polars as pl
 
 from consumer.errors import SchemaError
-from consumer.events.codecs import FRAME, Codec
+from consumer.events.codecs import Codec
+from consumer.events.framing import FRAME
 from consumer.events.resolve import WHOLE, Unfit, resolution
 
 DECIMAL: Final = {"logicalType": "decimal", "precision": 10, "scale": 2}

@@ -11,7 +11,7 @@ from consumer.commands import config_file
 
 if TYPE_CHECKING:
     from consumer.config import Settings
-    from consumer.events.codecs import Codec
+    from consumer.events.decode import Codec
     from consumer.plan.compile import Plan
 
 SchemaFile = Annotated[
@@ -48,7 +48,7 @@ def check(
         f"The configuration is right. Attributes: {', '.join(settings.attributes)}; "
         f"checked against {name}, which the {path} codec reads."
     )
-    for warning in _warnings(plan, codec):
+    for warning in [*plan.warnings, *_warnings(plan, codec)]:
         typer.echo(f"Warning: {warning}", err=True)
     if show_plan:
         typer.echo("\n".join(plan.describe()))
@@ -69,19 +69,9 @@ def _warnings(plan: Plan, codec: Codec) -> list[str]:
 
 
 def _from_file(path: Path) -> tuple[str, Codec]:
-    from consumer.errors import SchemaError
-    from consumer.events.codecs import Codec
+    from consumer.events.schemas import read_codec
 
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SchemaError(
-            f"The schema {path} cannot be read ({error}).", "Name another --schema."
-        ) from error
-    try:
-        return str(path), Codec(text)
-    except SchemaError as error:
-        raise SchemaError(f"{path}: {error.what}", error.remedy) from error
+    return str(path), read_codec(path)
 
 
 def _newest(settings: Settings) -> tuple[str, Codec]:
@@ -92,7 +82,8 @@ def _newest(settings: Settings) -> tuple[str, Codec]:
     schemas = schemas_of(settings)
     if not isinstance(schemas, SchemaFolder):
         newest, codec = schemas.newest()
-        return f"schema {newest} of {settings.purchases.subject}", codec
+        name = schemas.name(newest)
+        return name[:1].lower() + name[1:], codec
     for schema_id in schemas.ids():
         schemas.codec(schema_id)
     newest, codec = schemas.newest()

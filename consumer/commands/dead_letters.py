@@ -276,18 +276,25 @@ def _salvaged(
     settings: Settings, letter: Letter, value: bytes
 ) -> tuple[list[str], str, bytes] | None:
     from consumer.errors import RegistryUnreachable, SchemaError
+    from consumer.events.codecs import Codec
+    from consumer.events.framing import FRAME, HEADER, Header, Prefix
     from consumer.events.salvage import salvage
     from consumer.service import schemas_of
 
     if letter.kept is None or letter.kept.schema_id is None:
         return None
     try:
-        codec = schemas_of(settings).codec(letter.kept.schema_id)
+        schemas = schemas_of(settings)
+        codec = schemas.codec(letter.kept.schema_id)
     except (SchemaError, RegistryUnreachable):
         return None
-    if codec is None:
+    if not isinstance(codec, Codec):
         return None
-    found = salvage(codec, value)
+    framed = isinstance(schemas.framing, Prefix) or (
+        isinstance(schemas.framing, Header)
+        and all(name != HEADER for name, _ in letter.headers)
+    )
+    found = salvage(codec, value if framed else bytes(FRAME) + value)
     fields = [f"{name} = {field!r}" for name, field in found.fields.items()]
     if found.stopped_at is not None:
         end = f"Not decoded from {found.stopped_at} on: {found.why}. What is left:"

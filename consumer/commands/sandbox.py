@@ -54,6 +54,33 @@ def kafka(
 
 
 @app.command()
+def registry(
+    port: Annotated[
+        int, typer.Option(help="The port on 127.0.0.1.", min=0, max=65_535)
+    ] = 8081,
+) -> None:
+    """Run a real schema registry (Apicurio), which keeps its schemas in memory.
+
+    The first start downloads 159 MB into the user's cache folder. Port 0 takes a free
+    one.
+    """
+    from rich.console import Console
+
+    from consumer.sandbox.registry import EmbeddedRegistry
+
+    with EmbeddedRegistry(port=port or None) as server:
+        asked_to_stop = stop_requests()
+        Console().print(
+            f"The schema registry answers at [bold]{server.address}[/]. "
+            "Stop it with Ctrl-C.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        while not asked_to_stop.wait(1.0):
+            server.require_running()
+
+
+@app.command()
 def target(
     host: Annotated[
         str, typer.Option(help="The address to listen on; 0.0.0.0 is all of them.")

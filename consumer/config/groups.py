@@ -15,6 +15,13 @@ from pydantic import (
 )
 
 from consumer.config.group import Group, setting
+from consumer.config.records import (
+    A_COLUMN,
+    HEADER,
+    SOURCES,
+    Columns,
+    RegistrySettings,
+)
 from consumer.config.values import (
     A_DURATION,
     A_SECRET,
@@ -87,6 +94,12 @@ class FieldsSettings(Group):
         allowed=AN_EXPRESSION,
         min_length=1,
     )
+    event_time_unit: Literal["s", "ms", "us"] | None = setting(
+        None,
+        about="What a number in event_time counts since 1970; a timestamp, a date or "
+        "an ISO 8601 text needs none.",
+        allowed='"s", "ms" or "us"',
+    )
     items: str = setting(
         "items",
         about='The list of line items, for attributes with from = "items".',
@@ -122,6 +135,18 @@ class PurchasesSettings(Group):
         "changed: another key halts all partitions.",
         allowed=A_SECRET + ", at least 32 characters",
     )
+    where: str | None = setting(
+        None,
+        about="Which events count at all; the others are `filtered`.",
+        allowed="a row-wise SQL condition over the event's fields",
+        min_length=1,
+    )
+    without_visitor: Literal["dead_letter", "filter"] = setting(
+        "dead_letter",
+        about="What becomes of an event whose visitor is null or empty: a sale without "
+        "a card is no mistake everywhere.",
+        allowed='"dead_letter" or "filter"',
+    )
     start: Start = setting(
         "earliest",
         about="Where to begin where there is no state yet.",
@@ -136,6 +161,27 @@ class PurchasesSettings(Group):
         ge=60,
         le=3_650 * 86_400,
     )
+    format: Literal["avro", "json"] = setting(
+        "avro",
+        about="How a record's value is written.",
+        allowed='"avro", or "json" with [purchases.columns]',
+    )
+    columns: Columns = setting(
+        dict,
+        about="The fields of JSON records that are read, by name, with their types.",
+        allowed=A_COLUMN,
+    )
+    schema_id: Literal["prefix", "header"] = setting(
+        "prefix",
+        about="Where an Avro record says its schema: in its first five bytes, or in "
+        f"its header `{HEADER}` as an id or a GUID, and without it in its first bytes.",
+        allowed='"prefix" or "header"',
+    )
+    schema_file: Path | None = setting(
+        None,
+        about="The one Avro schema of records that name none: plain Avro.",
+        allowed="a file, and neither `schemas` nor `schema_registry` beside it",
+    )
     schemas: Path = setting(
         Path("schemas"),
         about="A folder of Avro schemas, named by schema id: `1.avsc`.",
@@ -147,6 +193,9 @@ class PurchasesSettings(Group):
         "Expressions are checked against the latest schema of `<topic>-value`; what "
         "was fetched is kept in `state_dir`.",
         allowed="an http or https address, and no `schemas` beside it",
+    )
+    registry: RegistrySettings = setting(
+        RegistrySettings, about="How the registry is reached.", allowed="a table"
     )
     schema_grace: Duration = setting(
         300.0,
@@ -172,17 +221,28 @@ class PurchasesSettings(Group):
     @model_validator(mode="before")
     @classmethod
     def _schemas_have_one_source(cls, table: object) -> object:
-        if isinstance(table, Mapping) and {"schemas", "schema_registry"} <= {*table}:
+        if isinstance(table, Mapping) and len(SOURCES & {*table}) > 1:
             return {**table, "schemas": None}  # refused below, under its own name
         return table
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_are_of_json(cls, columns: Columns, info: ValidationInfo) -> Columns:
+        if columns and info.data.get("format") == "avro":
+            message = 'expected none: an Avro schema has types; or `format = "json"`'
+            raise ValueError(message)
+        if not columns and info.data.get("format") == "json":
+            message = 'expected the fields that `format = "json"` reads, with types'
+            raise ValueError(message)
+        return columns
 
     @field_validator("schemas", mode="before")
     @classmethod
     def _folder_is_named(cls, folder: object) -> object:
         if folder is None:
             message = (
-                "schemas come from this folder or from schema_registry; name one of "
-                "the two"
+                "schemas come from this folder, from schema_registry or from "
+                "schema_file; name one of them"
             )
             raise ValueError(message)
         return folder
@@ -195,7 +255,7 @@ class PurchasesSettings(Group):
     @property
     def subject(self) -> str:
         """The registry's subject of the topic's values."""
-        return f"{self.topic}-value"
+        return self.registry.subject or f"{self.topic}-value"
 
 
 class AggregateSettings(Group):

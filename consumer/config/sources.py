@@ -126,9 +126,13 @@ class LayeredSettings(Settings, BaseSettings):
         for name in _TABLES:
             merged.setdefault(name, {})
         purchases = merged["purchases"]
-        registered = isinstance(purchases, dict) and "schema_registry" in purchases
-        schemas = None if registered else Path("schemas")
-        _anchor_key(purchases, "schemas", schemas, folder)
+        if isinstance(purchases, dict):
+            others = {"schema_registry", "schema_file"} & purchases.keys()
+            schemas = None if others else Path("schemas")
+            _anchor_key(purchases, "schemas", schemas, folder)
+            _anchor_key(purchases, "schema_file", None, folder)
+            for name in ("ca_file", "certificate_file", "key_file"):
+                _anchor_key(purchases.get("registry"), name, None, folder)
         _anchor_key(merged["aggregate"], "state_dir", Path("state"), folder)
         anchored = _anchor_files(merged, folder)
         assert isinstance(anchored, dict)  # noqa: S101 - for the type checker

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyruhvro
 
 from consumer.events.avro_types import least_bytes, parse
+from consumer.events.framing import FRAME
 from consumer.events.made_up import datum
 from consumer.events.screen import fitting
 from consumer.events.strict import Malformed, reader
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from consumer.events.avro_types import Type
 
-FRAME = 5
 SENTINEL_SIZE = 24
 PADDING = bytes(64)
 SAMPLE = 16

@@ -13,30 +13,56 @@ import pyarrow as pa
 import structlog
 
 from consumer.errors import PartitionHalt, RegistryUnreachable, SchemaError
-from consumer.events.codecs import Decoded
+from consumer.events import codecs
+from consumer.events.framing import UNREADABLE, Prefix, unknown
 from consumer.events.mapping import joined
 from consumer.events.resolve import Resolution, Unfit, resolution
 from consumer.frames import DeadLetter, Events, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
     from numpy.typing import NDArray
 
-    from consumer.events.codecs import Codec
+    from consumer.events.avro_types import Type
+    from consumer.events.framing import Framing, SchemaId
     from consumer.events.grace import SchemaGrace
     from consumer.events.mapping import Mapper
     from consumer.frames import Records, Verdicts
 
 log = structlog.get_logger(__name__)
 
-FRAME = 5
-MAGIC = 0
-UNREADABLE = -1
+
+class Codec(Protocol):
+    """Decodes records of one schema into columns of one type."""
+
+    # The type of a record, with its columns; whether a fast way serves it.
+    type: Type
+    fast: bool
+
+    def sample(self, count: int = ...) -> list[bytes]:
+        """Make up a few framed records, always the same ones."""
+        ...
+
+    def sample_frame(self) -> pl.DataFrame:
+        """Give made-up events as columns, to check expressions against."""
+        ...
+
+    def decode(self, records: Sequence[bytes]) -> codecs.Decoded:
+        """Decode framed records; refused ones are reported, never raised."""
+        ...
 
 
 class Schemas(Protocol):
     """Where writer schemas come from."""
 
-    def codec(self, schema_id: int) -> Codec | None:
+    @property
+    def framing(self) -> Framing:
+        """Where a record says its schema."""
+        ...
+
+    def codec(self, schema_id: SchemaId) -> Codec | None:
         """Give the codec of a writer schema, None where there is no such schema.
 
         Raises `SchemaError` when it is no valid schema, and an error that is
@@ -51,7 +77,7 @@ class Schemas(Protocol):
         """
         ...
 
-    def name(self, schema_id: int) -> str:
+    def name(self, schema_id: SchemaId) -> str:
         """Name a schema for people, with its version where that is known."""
         ...
 
@@ -60,7 +86,10 @@ class Decoder:
     """Decodes and maps batches by the writer schemas of one source."""
 
     def __init__(
-        self, schemas: Schemas, mapper: Mapper, grace: SchemaGrace | None = None
+        self,
+        schemas: Schemas,
+        mapper: Mapper,
+        grace: SchemaGrace | None = None,
     ) -> None:
         """Decode by `schemas`, map by `mapper`.
 
@@ -69,8 +98,9 @@ class Decoder:
         self._schemas = schemas
         self._mapper = mapper
         self._grace = grace
-        self._resolutions: dict[int, Resolution | str] = {}
-        self._usual: tuple[int, Codec] | None = None
+        self._framing = schemas.framing
+        self._resolutions: dict[SchemaId, Resolution | str] = {}
+        self._usual: tuple[int, codecs.Codec] | None = None
 
     def decode(self, records: Records, verdicts: Verdicts) -> Events | None:
         """Decode a batch; None where no record is an event.
@@ -80,14 +110,15 @@ class Decoder:
         """
         if self._usual is not None:
             # Nearly always a batch is sound and of one schema: that is tried first.
-            schema_id, codec = self._usual
-            if (columns := codec.decode_sound(records.values, schema_id)) is not None:
-                whole = Decoded(np.arange(len(records)), columns)
-                return self._decode_by(schema_id, whole.rows, records, verdicts, whole)
-        ids = self._schema_ids(records, verdicts)
+            usual, codec = self._usual
+            if (columns := codec.decode_sound(records.values, usual)) is not None:
+                whole = codecs.Decoded(np.arange(len(records)), columns)
+                return self._decode_by(usual, whole.rows, records, verdicts, whole)
+        ids = self._framing.ids(records, verdicts)
         parts = []
-        for schema_id in np.unique(ids[ids != UNREADABLE]).tolist():
-            rows = np.flatnonzero(ids == schema_id)
+        for number in np.unique(ids[ids != UNREADABLE]).tolist():
+            rows = np.flatnonzero(ids == number)
+            schema_id = self._framing.schema_id(number)
             part = self._decode_by(schema_id, rows, records, verdicts)
             if part is not None and len(part):
                 parts.append(part)
@@ -98,51 +129,13 @@ class Decoder:
             return events
         return _in_order(events)
 
-    def _schema_ids(self, records: Records, verdicts: Verdicts) -> NDArray[np.int64]:
-        """Read each record's schema id; what has none is marked."""
-        values = records.values
-        heads = b"".join(
-            [
-                value[:FRAME] if value is not None and len(value) >= FRAME else BAD_HEAD
-                for value in values
-            ]
-        )
-        framing = np.frombuffer(heads, np.dtype([("magic", "u1"), ("id", ">i4")]))
-        ids = framing["id"].astype(np.int64)
-        for row in np.flatnonzero((framing["magic"] != MAGIC) | (ids < 0)).tolist():
-            ids[row] = UNREADABLE
-            value = values[row]
-            if value is None:
-                verdicts.mark(np.array([row]), Outcome.FILTERED)
-            elif not value:
-                verdicts.refuse(DeadLetter(row, "empty", "The record has no bytes."))
-            elif value[0] != MAGIC:
-                verdicts.refuse(
-                    DeadLetter(
-                        row,
-                        "bad_magic",
-                        f"The record begins with byte {value[0]}, not with 0 and a "
-                        "schema id (Confluent framing).",
-                    )
-                )
-            elif len(value) < FRAME:
-                verdicts.refuse(
-                    DeadLetter(
-                        row, "undecodable", "The record ends within its framing."
-                    )
-                )
-            else:
-                schema_id = int.from_bytes(value[1:FRAME], "big", signed=True)
-                verdicts.refuse(_unknown(row, schema_id))
-        return ids
-
     def _decode_by(
         self,
-        schema_id: int,
+        schema_id: SchemaId,
         rows: NDArray[np.int64],
         records: Records,
         verdicts: Verdicts,
-        decoded: Decoded | None = None,
+        decoded: codecs.Decoded | None = None,
     ) -> Events | None:
         """Make events of one schema's records, which may have been decoded before."""
         try:
@@ -163,13 +156,13 @@ class Decoder:
         if isinstance(resolution, str):
             self._refuse_unfit(schema_id, rows, resolution, verdicts)
             return None
-        self._usual = schema_id, codec
+        number = schema_id if isinstance(schema_id, int) else None
+        self._expect(number, codec)
         if decoded is None:
-            values = records.values
-            decoded = codec.decode([values[row] or b"" for row in rows.tolist()])
+            decoded = codec.decode(self._framing.framed(records, rows.tolist()))
         for refusal in decoded.refusals:
             row = int(rows[refusal.row])
-            letter = DeadLetter(row, refusal.reason, refusal.sentence, schema_id)
+            letter = DeadLetter(row, refusal.reason, refusal.sentence, number)
             verdicts.refuse(letter)
         rows, columns = rows[decoded.rows], decoded.columns
         columns, other = resolution.apply(columns)
@@ -178,13 +171,19 @@ class Decoder:
             self._refuse_unfit(schema_id, rows[other], sentence, verdicts)
             rows, columns = rows[~other], columns.filter(pa.array(~other))
         mapped = self._mapper.map(rows, columns)
+        verdicts.mark(np.array(mapped.filtered, np.int64), Outcome.FILTERED)
         for letter in mapped.dead_letters:
             verdicts.refuse(
-                DeadLetter(letter.row, letter.reason, letter.sentence, schema_id)
+                DeadLetter(letter.row, letter.reason, letter.sentence, number)
             )
         return mapped.events
 
-    def _resolution(self, schema_id: int, codec: Codec) -> Resolution | str:
+    def _expect(self, number: int | None, codec: Codec) -> None:
+        """Let the next batch be tried as one of this schema, where that can be seen."""
+        if number is not None and isinstance(self._framing, Prefix):
+            self._usual = (number, codec) if isinstance(codec, codecs.Codec) else None
+
+    def _resolution(self, schema_id: SchemaId, codec: Codec) -> Resolution | str:
         """Make the way to the expected columns, once; or say why there is none."""
         if (found := self._resolutions.get(schema_id)) is not None:
             return found
@@ -199,23 +198,24 @@ class Decoder:
                 "alias there, or read another, and replay the dead letters."
             )
         if isinstance(made, str):
-            log.error("a schema does not fit", schema_id=schema_id, what=made)
+            log.error("a schema does not fit", schema_id=str(schema_id), what=made)
         return self._resolutions.setdefault(schema_id, made)
 
     def _refuse_unfit(
         self,
-        schema_id: int,
+        schema_id: SchemaId,
         rows: NDArray[np.int64],
         sentence: str,
         verdicts: Verdicts,
     ) -> None:
+        number = schema_id if isinstance(schema_id, int) else None
         for row in rows.tolist():
-            letter = DeadLetter(row, "schema_does_not_fit", sentence, schema_id)
+            letter = DeadLetter(row, "schema_does_not_fit", sentence, number)
             verdicts.refuse(letter)
 
     def _refuse_unknown(
         self,
-        schema_id: int,
+        schema_id: SchemaId,
         rows: NDArray[np.int64],
         records: Records,
         verdicts: Verdicts,
@@ -225,16 +225,10 @@ class Decoder:
             if self._grace is not None and self._grace.holds(schema_id, *place):
                 verdicts.held[row] = f"The registry does not know schema {schema_id}."
             else:
-                verdicts.refuse(_unknown(row, schema_id))
+                verdicts.refuse(unknown(row, schema_id))
 
 
-BAD_HEAD = b"\xff" * FRAME
 OTHER = "the schema does not have against which the configuration was checked."
-
-
-def _unknown(row: int, schema_id: int) -> DeadLetter:
-    sentence = f"There is no schema with id {schema_id}."
-    return DeadLetter(row, "unknown_schema", sentence, schema_id)
 
 
 def _in_order(events: Events) -> Events:

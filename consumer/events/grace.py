@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from consumer.events.framing import SchemaId
+
 REST_SECONDS: Final = 3_600.0
 # Broken records can name any id: so many are kept in mind, the latest.
 MOST_IDS: Final = 1_000
@@ -25,11 +27,11 @@ class SchemaGrace:
         """Wait for `seconds`; `now` gives seconds since the epoch."""
         self._seconds = seconds
         self._now = now
-        self._began: dict[tuple[int, int], float] = {}
-        self._given_up: dict[int, float] = {}
+        self._began: dict[tuple[int, SchemaId], float] = {}
+        self._given_up: dict[SchemaId, float] = {}
         self._rests_until: dict[int, float] = {}
 
-    def holds(self, schema_id: int, partition: int, timestamp: int) -> bool:
+    def holds(self, schema_id: SchemaId, partition: int, timestamp: int) -> bool:
         """Tell whether a record (its timestamp in milliseconds) has to wait."""
         now = self._now()
         if schema_id in self._given_up or self._rests_until.get(partition, 0.0) > now:
@@ -49,13 +51,13 @@ class SchemaGrace:
             self._rests_until[partition] = now + REST_SECONDS
         return False
 
-    def known(self, schema_id: int) -> None:
+    def known(self, schema_id: SchemaId) -> None:
         """Forget an id that turned out to be known: nobody waits for it any more."""
         self._given_up.pop(schema_id, None)
         for place in [one for one in self._began if one[1] == schema_id]:
             del self._began[place]
 
 
-def _bound(kept: dict[tuple[int, int], float] | dict[int, float]) -> None:
+def _bound(kept: dict[tuple[int, SchemaId], float] | dict[SchemaId, float]) -> None:
     while len(kept) > MOST_IDS:
         del kept[next(iter(kept))]  # type: ignore[arg-type]  # its own key

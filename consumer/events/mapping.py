@@ -7,7 +7,7 @@ again on halves, so that one bad record costs only itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,10 +40,11 @@ ITEM = "#item"
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """Events in the order of their records, and the records refused."""
+    """Events in the order of their records, and the records refused or filtered."""
 
     events: Events
     dead_letters: list[DeadLetter]
+    filtered: list[int] = field(default_factory=list)
 
 
 class Mapper:
@@ -74,17 +75,22 @@ class Mapper:
     def map(self, rows: NDArray[np.int64], columns: pa.RecordBatch) -> Mapped:
         """Map records; `rows` are their places in the batch, in order."""
         wanted = [name for name in columns.schema.names if name in self._plan.columns]
-        frame = pl.DataFrame(columns.select(wanted))
-        return self._map(rows, frame)
+        return self._map(rows, pl.DataFrame(columns.select(wanted)))
 
     def _map(self, rows: NDArray[np.int64], frame: pl.DataFrame) -> Mapped:
+        filtered: list[int] = []
         try:
+            if self._plan.where is not None:
+                where = self._plan.where.alias("where")
+                keep = evaluate(frame, [where])["where"].to_numpy()
+                filtered = rows[~keep].tolist()
+                rows, frame = rows[keep], frame.filter(keep)
             events = self._events(rows, frame)
         except (PolarsError, PanicException) as error:
-            return self._halve(rows, frame, error)
+            return self._halve(rows, frame, error, filtered)
         if self._watch is not None:
             self._watch(events)
-        return self._refuse(events)
+        return self._refuse(events, filtered)
 
     def _events(self, rows: NDArray[np.int64], frame: pl.DataFrame) -> Events:
         return Events(
@@ -99,16 +105,19 @@ class Mapper:
         rows: NDArray[np.int64],
         frame: pl.DataFrame,
         error: PolarsError | PanicException,
+        filtered: list[int],
     ) -> Mapped:
         if len(rows) == 1:
             why = str(error).strip().splitlines()[0]
             letter = DeadLetter(int(rows[0]), "expression_failed", f"{why}.")
-            return Mapped(self._events(rows[:0], frame.clear()), [letter])
+            empty = self._events(rows[:0], frame.clear())
+            return Mapped(empty, [letter], filtered)
         half = len(rows) // 2
         first = self._map(rows[:half], frame[:half])
         second = self._map(rows[half:], frame[half:])
         letters = first.dead_letters + second.dead_letters
-        return Mapped(joined([first.events, second.events]), letters)
+        filtered += first.filtered + second.filtered
+        return Mapped(joined([first.events, second.events]), letters, filtered)
 
     def _items(self, frame: pl.DataFrame) -> Items | None:
         plan = self._plan
@@ -131,7 +140,7 @@ class Mapper:
         operands = evaluate(seen, plan.operands(self._of_items))
         return Items(owners, index.astype(np.int32), operands)
 
-    def _refuse(self, events: Events) -> Mapped:
+    def _refuse(self, events: Events, filtered: list[int]) -> Mapped:
         """Take out the events without an identity and those out of range."""
         visitor, identity = pl.col("visitor"), events.identity
         checks = identity.select(
@@ -149,12 +158,15 @@ class Mapper:
         }
         flags["out_of_range"] = self._out_of_range(events)
         flags["out_of_range"] |= _beyond(identity["event_time"], *TIMES)
+        if self._plan.without_visitor == "filter":
+            refused |= flags.pop("missing_visitor")
+            filtered += events.records[refused].tolist()
         for reason, flagged in flags.items():
             for row in np.flatnonzero(flagged & ~refused).tolist():
                 record = int(events.records[row])
                 letters.append(DeadLetter(record, reason, SENTENCES[reason]))
             refused |= flagged
-        return Mapped(events.where(~refused), letters)
+        return Mapped(events.where(~refused), letters, filtered)
 
     def _out_of_range(self, events: Events) -> NDArray[np.bool_]:
         flagged = np.zeros(len(events), bool)

@@ -17,10 +17,13 @@ import structlog
 
 from consumer.errors import RegistryUnreachable, SchemaError
 from consumer.events.codecs import Codec
+from consumer.events.framing import Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from consumer.events.framing import Framing, SchemaId
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +41,7 @@ LATEST: Final = "latest.json"
 class Registry(Protocol):
     """Answers for schemas; see `kafka.registry`."""
 
-    def schema(self, schema_id: int) -> str | None:
+    def schema(self, schema_id: SchemaId) -> str | None:
         """Give a schema by its id, None where there is none."""
         ...
 
@@ -46,7 +49,7 @@ class Registry(Protocol):
         """Give the id and text of a subject's latest schema, None without one."""
         ...
 
-    def version(self, subject: str, schema_id: int) -> int | None:
+    def version(self, subject: str, schema_id: SchemaId) -> int | None:
         """Give a schema's version in a subject, None where it has none."""
         ...
 
@@ -66,20 +69,22 @@ class RegisteredSchemas:
         subject: str,
         folder: Path,
         *,
+        framing: Framing | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Ask `registry`; nothing is asked or read yet."""
+        self.framing = framing or Prefix()
         self._registry = registry
         self._subject = subject
         self._folder = folder
         self._monotonic = monotonic
-        self._codecs: dict[int, Codec] = {}
-        self._unknown: dict[int, float] = {}
+        self._codecs: dict[SchemaId, Codec] = {}
+        self._unknown: dict[SchemaId, float] = {}
         self._newest: tuple[int, Codec] | None = None
         self._down: RegistryUnreachable | None = None
         self._down_until = self._down_seconds = 0.0
 
-    def codec(self, schema_id: int) -> Codec | None:
+    def codec(self, schema_id: SchemaId) -> Codec | None:
         """Give the codec of a writer schema, None where the registry knows none.
 
         Raises `RegistryUnreachable`, which is retriable, when it cannot be told now,
@@ -98,7 +103,7 @@ class RegisteredSchemas:
             self._write(f"{schema_id}.avsc", text)
         return self._keep(schema_id, text)
 
-    def _ask(self, schema_id: int) -> str | None:
+    def _ask(self, schema_id: SchemaId) -> str | None:
         """Ask the registry, unless it gave no answer a moment ago."""
         if self._down is not None and self._monotonic() < self._down_until:
             raise RegistryUnreachable(self._down.what, self._down.remedy)
@@ -127,7 +132,7 @@ class RegisteredSchemas:
             self._newest = self._find_newest()
         return self._newest
 
-    def name(self, schema_id: int) -> str:
+    def name(self, schema_id: SchemaId) -> str:
         """Name a schema, with its version in the subject where that can be told."""
         try:
             version = self._registry.version(self._subject, schema_id)
@@ -167,7 +172,7 @@ class RegisteredSchemas:
         written = self._read(f"{schema_id}.avsc")
         return None if written is None else (schema_id, self._keep(schema_id, written))
 
-    def _keep(self, schema_id: int, text: str) -> Codec:
+    def _keep(self, schema_id: SchemaId, text: str) -> Codec:
         try:
             codec = Codec(text)
         except SchemaError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from consumer.events.codecs import FRAME
+from consumer.events.framing import FRAME
 from consumer.events.strict import Malformed, reader
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Writer schemas by id: a folder of files named by schema id."""
+"""Writer schemas by id: a folder of files named by it, or one for all records."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from consumer.errors import SchemaError
 from consumer.events.codecs import Codec
+from consumer.events.framing import ONLY_SCHEMA, Bare, Prefix
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from consumer.events.decode import Codec as AnyCodec
+    from consumer.events.framing import Framing, SchemaId
 
 NUMBERED = re.compile(r"(\d+)\.avsc")
 
@@ -17,10 +21,11 @@ NUMBERED = re.compile(r"(\d+)\.avsc")
 class SchemaFolder:
     """Schemas in files such as `7.avsc` for schema id 7; read once each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, framing: Framing | None = None) -> None:
         """Read from `folder`. Raises `SchemaError` when it holds no schema."""
+        self.framing = framing or Prefix()
         self._folder = folder
-        self._codecs: dict[int, Codec | None] = {}
+        self._codecs: dict[SchemaId, Codec | None] = {}
         self._newest: int | None = None
         if not self.ids():
             raise SchemaError(
@@ -36,7 +41,7 @@ class SchemaFolder:
         names = (NUMBERED.fullmatch(path.name) for path in self._folder.iterdir())
         return sorted(int(name[1]) for name in names if name)
 
-    def codec(self, schema_id: int) -> Codec | None:
+    def codec(self, schema_id: SchemaId) -> Codec | None:
         """Give the codec of a writer schema, None where there is no such file.
 
         Raises `SchemaError` naming the file when it is no valid schema.
@@ -55,17 +60,46 @@ class SchemaFolder:
             raise SchemaError(f"Schema {schema_id} vanished from {self._folder}.")
         return schema_id, codec
 
-    def name(self, schema_id: int) -> str:
+    def name(self, schema_id: SchemaId) -> str:
         """Name a schema, and its file."""
         return f"Schema {schema_id} ({schema_id}.avsc)"
 
-    def _load(self, schema_id: int) -> Codec | None:
+    def _load(self, schema_id: SchemaId) -> Codec | None:
         path = self._folder / f"{schema_id}.avsc"
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        try:
-            return Codec(text)
-        except SchemaError as error:
-            raise SchemaError(f"{path}: {error.what}", error.remedy) from error
+        return read_codec(path) if path.exists() else None
+
+
+def read_codec(path: Path) -> Codec:
+    """Read a schema's file; raises `SchemaError` that names it."""
+    try:
+        return Codec(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SchemaError(
+            f"The schema {path} cannot be read ({error}).", "Name another file."
+        ) from error
+    except SchemaError as error:
+        raise SchemaError(f"{path}: {error.what}", error.remedy) from error
+
+
+class OneSchema:
+    """The same columns for all records, which say no schema: plain Avro, or JSON."""
+
+    def __init__(self, codec: AnyCodec, name: str, *, is_json: bool = False) -> None:
+        """Decode all records with `codec`, which people know as `name`."""
+        self.framing = Bare(is_json=is_json)
+        self._codec = codec
+        self._name = name
+
+    def codec(self, schema_id: SchemaId) -> AnyCodec | None:
+        """Give the one codec, whatever the id."""
+        del schema_id
+        return self._codec
+
+    def newest(self) -> tuple[int, AnyCodec]:
+        """Give the one codec."""
+        return ONLY_SCHEMA, self._codec
+
+    def name(self, schema_id: SchemaId) -> str:
+        """Name where the columns are from."""
+        del schema_id
+        return self._name

@@ -7,9 +7,9 @@ plan is made once at start: a batch pays only for what is configured.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import polars as pl
 
@@ -18,6 +18,8 @@ from consumer.plan.compile_attribute import compile_attribute
 from consumer.plan.expressions import Expression, check_row_wise, parse, paths
 from consumer.plan.keys import check_one_key
 from consumer.plan.pseudonyms import Pseudonyms
+from consumer.plan.rounding import roundings
+from consumer.plan.times import time_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +42,7 @@ class Plan:
     event's columns, `items` one that yields the list of line items, None where the
     configuration names none or no attribute reads them. `columns` are the event
     columns read with the types that were checked, `outer` those that items read.
+    `where`, if there is one, is false or null for events that are filtered.
     """
 
     event_id: pl.Expr
@@ -52,6 +55,9 @@ class Plan:
     inherited: frozenset[str]
     outer: frozenset[str]
     attributes: tuple[AttributePlan, ...]
+    where: pl.Expr | None = None
+    without_visitor: Literal["dead_letter", "filter"] = "dead_letter"
+    warnings: tuple[str, ...] = ()
 
     @property
     def zone(self) -> str | None:
@@ -66,6 +72,7 @@ class Plan:
     def reads(self) -> frozenset[tuple[str, ...]]:
         """Give the paths of the event's fields that are read; `[]` is a list's item."""
         read = [self.event_id, self.visitor, self.key, self.event_time]
+        read += [] if self.where is None else [self.where]
         read += self.operands(self.reading("event"))
         found = frozenset[tuple[str, ...]]().union(*map(paths, read))
         if self.items is None:
@@ -126,7 +133,12 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
         if visitor and key:
             found = (visitor, key)
             attempt(lambda: check_one_key(*found))
-    event_time = attempt(lambda: _time_field(fields.event_time, sample))
+    event_time = attempt(
+        lambda: time_field(fields.event_time, fields.event_time_unit, sample)
+    )
+    where_sql, where = settings.purchases.where, None
+    if where_sql is not None:
+        where = attempt(lambda: _condition("purchases.where", where_sql, sample))
     wants_items = any(a.from_ == "items" for a in settings.attributes.values())
     items = attempt(lambda: _items_field(fields.items, sample)) if wants_items else None
     item_sample = None if items is None else _item_sample(items[0].expr, sample)
@@ -150,6 +162,7 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
         visitor.columns,
         key.columns,
         event_time.columns,
+        where.columns if where else (),
         items[0].columns if items else (),
         *(reads for plan, reads, _ in made if plan.source == "event"),
         inherited,
@@ -171,6 +184,9 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
         inherited=inherited,
         outer=outer,
         attributes=tuple(plan for plan, _, _ in made),
+        where=None if where is None else where.expr.fill_null(value=False),
+        without_visitor=settings.purchases.without_visitor,
+        warnings=tuple(roundings(settings, seen)),
     )
 
 
@@ -181,18 +197,15 @@ def _text_field(key: str, sql: str, sample: pl.DataFrame) -> Expression:
         raise ConfigurationError(
             expression.key, sql, f"text or an integer, not {dtype}; cast it"
         )
-    return _with_expr(expression, expression.expr.cast(pl.String))
+    return replace(expression, expr=expression.expr.cast(pl.String))
 
 
-def _time_field(sql: str, sample: pl.DataFrame) -> Expression:
-    expression = parse("purchases.fields.event_time", sql)
+def _condition(key: str, sql: str, sample: pl.DataFrame) -> Expression:
+    expression = parse(key, sql)
     dtype = check_row_wise(expression, sample)
-    if not isinstance(dtype, pl.Datetime | pl.Date):
-        raise ConfigurationError(
-            expression.key, sql, f"a timestamp or a date, not {dtype}"
-        )
-    micros = expression.expr.cast(pl.Datetime("us")).to_physical()
-    return _with_expr(expression, micros)
+    if dtype != pl.Boolean:
+        raise ConfigurationError(key, sql, f"a condition, not {dtype}")
+    return expression
 
 
 def _items_field(
@@ -224,9 +237,3 @@ def _item_sample(
     outer = sample[[row % len(sample) for row in range(len(own))]]
     frame = outer.with_columns(pl.struct(pl.all()).alias("event")).with_columns(own)
     return frame, tuple(own.columns)
-
-
-def _with_expr(expression: Expression, expr: pl.Expr) -> Expression:
-    return Expression(
-        expression.key, expression.sql, expr, expression.columns, expression.outer
-    )

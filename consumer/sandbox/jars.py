@@ -1,8 +1,9 @@
-"""Kafka's jars in the user's cache folder: what `kafka.lock` names, nothing else.
+"""What the sandbox runs, in the user's cache folder: what locks name, nothing else.
 
-`kafka_jars` downloads them once through jgo, which knows Maven Central and whatever
-mirror the user has set for it, and afterwards needs neither network nor resolver. A
-folder appears under its name only when it is complete and every checksum was right.
+Kafka's jars (`kafka.lock`) and the schema registry (`registry.lock`) are downloaded
+once, through jgo, which knows Maven Central and the mirror that the user has set for
+it; afterwards neither network nor resolver is needed. A folder appears under its name
+only when it is complete and every checksum was right.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tarfile
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,13 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
+REGISTRY_LOCK = Path(__file__).with_name("registry.lock")
 _DOWNLOADS_AT_ONCE = 4  # polite to the repository, and enough to hide its latency
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LockedJar:
-    """A jar by its Maven coordinate (`group:artifact:version`), checksum and size."""
+    """A jar by its Maven coordinate (`group:artifact:version`), checksum and size.
+
+    The coordinate of another file goes on with its kind and classifier.
+    """
 
     coordinate: str
     sha256: str
@@ -42,8 +48,9 @@ class LockedJar:
     @property
     def file_name(self) -> str:
         """The name that Maven gives to the jar."""
-        _, artifact, version = self.coordinate.split(":")
-        return f"{artifact}-{version}.jar"
+        _, artifact, version, *rest = self.coordinate.split(":")
+        kind, *classifier = rest or ["jar"]
+        return "-".join([artifact, version, *classifier]) + f".{kind}"
 
 
 def read_lock(lock: Path = LOCK_FILE) -> tuple[LockedJar, ...]:
@@ -93,15 +100,35 @@ def kafka_jars(lock: Path = LOCK_FILE) -> tuple[Path, ...]:
     return tuple(folder / jar.file_name for jar in jars)
 
 
-def _provide(jars: Sequence[LockedJar], folder: Path) -> None:
-    """Download into a folder beside `folder`, check, and rename; under the lock."""
+def registry_folder(lock: Path = REGISTRY_LOCK) -> Path:
+    """Return the folder of the schema registry, downloaded and unpacked if need be.
+
+    Raises:
+        SandboxError: it cannot be downloaded, or is not the one that was locked.
+    """
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    folder = cache_folder() / f"registry-{digest}"
+    if not folder.exists():
+        with only_one("jars", waiting="Another process is downloading the registry."):
+            if not folder.exists():
+                _provide(read_lock(lock), folder, "Apicurio Registry")
+    return folder
+
+
+def _provide(
+    jars: Sequence[LockedJar], folder: Path, name: str = "Apache Kafka"
+) -> None:
+    """Download into a folder beside `folder`, check, and rename; under the lock.
+
+    An archive is unpacked there.
+    """
     for killed in folder.parent.glob("downloading-*"):
         shutil.rmtree(killed, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="downloading-", dir=folder.parent) as part:
         complete = Path(part) / "complete"
         complete.mkdir()
         progress = Progress(
-            TextColumn("Downloading Apache Kafka (once)"),
+            TextColumn(f"Downloading {name} (once)"),
             BarColumn(),
             DownloadColumn(),
             console=Console(stderr=True),
@@ -112,7 +139,11 @@ def _provide(jars: Sequence[LockedJar], folder: Path) -> None:
         def download(jar: LockedJar) -> None:
             source = _resolve(jar, Path(part) / "maven", count)
             _check(source, jar, "Nothing was kept: retry, or ask who alters downloads.")
-            source.rename(complete / jar.file_name)
+            if jar.file_name.endswith(".tar.gz"):
+                with tarfile.open(source) as archive:
+                    archive.extractall(complete, filter="data")
+            else:
+                source.rename(complete / jar.file_name)
 
         def count(received: int) -> None:
             progress.update(task, advance=received)
@@ -138,7 +169,8 @@ def _resolve(jar: LockedJar, repository: Path, count: Callable[[int], None]) -> 
         yield count
 
     mirrors = {"central": MAVEN_CENTRAL_URL} | GlobalSettings.load().repositories
-    group, artifact, version = jar.coordinate.split(":")
+    group, artifact, version, *rest = jar.coordinate.split(":")
+    kind, classifier = rest or ("jar", "")
     failure: Exception | None = None
     for attempt in range(_ATTEMPTS):
         maven = MavenContext(
@@ -148,12 +180,13 @@ def _resolve(jar: LockedJar, repository: Path, count: Callable[[int], None]) -> 
         )
         try:
             component = maven.project(group, artifact).at_version(version)
-            return Path(component.artifact().resolve())
+            wanted = component.artifact(classifier=classifier, packaging=kind)
+            return Path(wanted.resolve())
         except (requests.RequestException, RuntimeError, OSError) as error:
             failure = error
     reason = f"{type(failure).__name__}: {failure}"
     raise SandboxError(
-        f"Apache Kafka could not be downloaded: {jar.coordinate}: {reason}.",
+        f"The sandbox could not be downloaded: {jar.coordinate}: {reason}.",
         "The first start needs a Maven repository; jgo.conf can name a mirror.",
     ) from failure
 

@@ -133,4 +133,5 @@ def visitors_only(plan: Plan) -> Plan:
         inherited=frozenset(),
         outer=frozenset(),
         attributes=(),
+        where=None,
     )

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from consumer.clock import ManualClock
+from consumer.sandbox.jars import registry_folder
 from consumer.sandbox.target import TargetOptions, TargetSandbox
 
 if TYPE_CHECKING:
@@ -101,6 +102,13 @@ class Site:
     def rules(self) -> list[str]:
         """Return the rules that were broken."""
         return [violation.rule for violation in self.sandbox.journal.violations]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch the registry, once per user, outside of any test's time limit."""
+    chosen = any("test_registry_access" in item.nodeid for item in session.items)
+    if chosen and not session.config.option.collectonly:
+        registry_folder()
 
 
 class Open(Protocol):

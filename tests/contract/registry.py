@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 BY_ID = re.compile(r"/schemas/ids/(\d+)(?:\?.*)?")
 LATEST = re.compile(r"/subjects/([^/]+)/versions/latest(?:\?.*)?")
@@ -19,9 +21,19 @@ class RegistryServer:
     """Schemas by id and the latest id by subject; `fails` answers instead of them.
 
     `fails` is a status and a body that every request gets; `asked` lists the paths.
+    With `allowed`, requests need that `Authorization`; `certificate` and `key` are
+    files for TLS, and `clients` the authorities of certificates that clients must have.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        allowed: str | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        clients: Path | None = None,
+    ) -> None:
+        self.allowed = allowed
         self.schemas: dict[int, Mapping[str, Any]] = {}
         self.latest: dict[str, int] = {}
         self.fails: tuple[int, bytes] | None = None
@@ -31,7 +43,10 @@ class RegistryServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 owner.asked.append(self.path)
+                given = self.headers.get("Authorization")
                 status, body = owner.answer(self.path)
+                if owner.allowed is not None and given != owner.allowed:
+                    status, body = 401, b'{"error_code": 40101, "message": "No"}'
                 self.send_response(status)
                 self.send_header("Content-Type", "application/vnd.schemaregistry+json")
                 self.send_header("Content-Length", str(len(body)))
@@ -42,8 +57,19 @@ class RegistryServer:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            if clients is not None:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(clients)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True
+            )
+            scheme = "https"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self.address = f"{scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         """Start to answer."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 from hypothesis import strategies as st
 
-from consumer.events.codecs import FRAME
+from consumer.events.framing import FRAME
 from consumer.events.made_up import datum
 
 if TYPE_CHECKING:

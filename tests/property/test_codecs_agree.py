@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import SchemaError
-from consumer.events.codecs import FRAME, TAIL, Codec
+from consumer.events.codecs import TAIL, Codec
+from consumer.events.framing import FRAME
 from consumer.events.screen import fitting
 from tests.fuzz.agreement import Tally
 from tests.fuzz.avro_schemas import SCHEMAS, broken, whole

@@ -64,6 +64,7 @@ def test_every_key_of_the_examples_exists() -> None:
         if isinstance(table, dict) and name not in ("kafka", "attributes"):
             assert set(table) <= known | set(Settings.model_fields) | {
                 "fields",
+                "registry",
                 "token_api",
                 "batch",
                 "budget",

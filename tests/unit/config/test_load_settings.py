@@ -274,7 +274,7 @@ def test_a_wrong_token_is_refused_without_printing_it(tmp_path: Path) -> None:
         ),
         (
             "schemas = 's'\nschema_registry = 'http://r'",
-            ["purchases.schemas", "one of the two"],
+            ["purchases.schemas", "name one of them"],
         ),
         ("start = 'yesterday'", ["purchases.start", "earliest"]),
         ("start = '2026-01-31T00:00'", ["purchases.start", "with its offset"]),

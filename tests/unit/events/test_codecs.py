@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from consumer.errors import SchemaError
 from consumer.events.codecs import (
-    FRAME,
     LARGEST_RECORD,
     SENTINEL,
     TAIL,
     Codec,
     _draw_sentinel,
 )
+from consumer.events.framing import FRAME
 from tests.property.budget import examples
 
 PURCHASE = Path("schemas/purchase.avsc").read_text(encoding="utf-8")

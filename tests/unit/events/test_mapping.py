@@ -38,11 +38,18 @@ def row(number: int, items: list[dict[str, Any] | None] | None = None) -> Any:  
     }
 
 
-def mapped(rows: list[Any], **attributes: dict[str, Any]) -> Mapped:
+def purchases(settings: dict[str, Any], rows: list[Any]) -> Mapped:
+    """Map decoded records with settings of `[purchases]`."""
+    return mapped(rows, settings, x={"aggregate": "count"})
+
+
+def mapped(
+    rows: list[Any], more: dict[str, Any] | None = None, **attributes: dict[str, Any]
+) -> Mapped:
     """Map decoded records; their rows are ten, twenty and so on."""
     settings = Settings.model_validate(
         {
-            "purchases": {"topic": "p"},
+            "purchases": {"topic": "p", **(more or {})},
             "target": {"client": "c"},
             "attributes": attributes,
         }
@@ -147,3 +154,39 @@ def test_a_weight_beyond_the_limit_counts_only_where_it_takes_part() -> None:
     found = mapped(rows, x=top)
     assert [one.row for one in found.dead_letters] == [10]
     assert {one.reason for one in found.dead_letters} == {"out_of_range"}
+
+
+def test_events_that_do_not_count_are_filtered() -> None:
+    """`where` that is false or null filters, before an event is asked for more."""
+    found = purchases(
+        {"where": "total > 1"},
+        [row(1, []), row(2, []), {**row(3, []), "total": None, "event_id": None}],
+    )
+    assert found.events.records.tolist() == [20]
+    assert found.filtered == [10, 30]
+    assert not found.dead_letters
+
+
+@pytest.mark.parametrize("visitor", [None, ""])
+def test_walk_ins_are_filtered_where_the_configuration_says_so(
+    visitor: str | None,
+) -> None:
+    """Without a visitor an event is a dead letter, or filtered and counted."""
+    rows = [row(1, []), {**row(2, []), "visitor_id": visitor}]
+    (letter,) = purchases({}, rows).dead_letters
+    assert (letter.row, letter.reason) == (20, "missing_visitor")
+    found = purchases({"without_visitor": "filter"}, rows)
+    assert (found.filtered, found.dead_letters) == ([20], [])
+    assert found.events.records.tolist() == [10]
+
+
+def test_a_condition_that_fails_costs_one_event() -> None:
+    """The others are filtered or kept as if it had not been there."""
+    rows = [row(1, []), {**row(2, []), "note": "x"}, row(3, [])]
+    rows[0]["note"], rows[2]["note"] = "5", "0"
+    found = purchases({"where": "CAST(note AS INTEGER) > 1"}, rows)
+    assert found.events.records.tolist() == [10]
+    assert found.filtered == [30]
+    assert [(one.row, one.reason) for one in found.dead_letters] == [
+        (20, "expression_failed")
+    ]

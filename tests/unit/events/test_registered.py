@@ -20,6 +20,8 @@ from consumer.events.registered import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from consumer.events.framing import SchemaId
+
 
 def schema(*names: str) -> str:
     """Write a record schema with fields of these names."""
@@ -31,13 +33,13 @@ class FakeRegistry:
     """Schemas in a dictionary; `down` raises as an outage does."""
 
     def __init__(self) -> None:
-        self.schemas = {1: schema("a"), 2: schema("a", "b")}
+        self.schemas: dict[SchemaId, str] = {1: schema("a"), 2: schema("a", "b")}
         self.newest: int | None = 2
         self.down = False
         self.questions = 0
-        self.asked: list[int] = []
+        self.asked: list[SchemaId] = []
 
-    def schema(self, schema_id: int) -> str | None:
+    def schema(self, schema_id: SchemaId) -> str | None:
         """Answer, and remember the question."""
         self._answer()
         self.asked.append(schema_id)
@@ -50,10 +52,12 @@ class FakeRegistry:
             return None
         return self.newest, self.schemas[self.newest]
 
-    def version(self, subject: str, schema_id: int) -> int | None:
+    def version(self, subject: str, schema_id: SchemaId) -> int | None:
         """Number the versions by their ids."""
         self._answer()
-        return schema_id if subject == "purchases-value" else None
+        if subject != "purchases-value" or not isinstance(schema_id, int):
+            return None
+        return schema_id
 
     def _answer(self) -> None:
         self.questions += 1

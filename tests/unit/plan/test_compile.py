@@ -125,7 +125,7 @@ def test_a_condition_is_a_boolean() -> None:
 FIELDS = {
     "event_id": ("ratio", "text or an integer"),
     "visitor_id": ("day", "text or an integer"),
-    "event_time": ("total", "a timestamp or a date"),
+    "event_time": ("ratio", "a timestamp, a date, an ISO 8601 text"),
     "items": ("store", "a list of records"),
 }
 
