@@ -15,6 +15,7 @@ from consumer.kafka import ends
 from consumer.kafka.input import Batch, InputConsumer
 from consumer.kafka.transaction import TransactionalProducer
 from consumer.stages.aggregate import AggregateStage
+from consumer.stages.producers import Producers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,14 +106,11 @@ def store_before_the_commit() -> None:
 
 def producer_not_recycled() -> None:
     """After an unclean end the same producer goes on."""
-    original = AggregateStage._recover
 
-    def recover(self: AggregateStage, error: PosConsumerError) -> None:
-        kept, self._producer = self._producer, None
-        original(self, error)
-        self._producer = kept
+    def keep(_self: Producers, _error: PosConsumerError) -> None:
+        """Leave it as it is."""
 
-    _replace(AggregateStage, "_recover", recover)
+    _replace(Producers, "discard", keep)
 
 
 def position_of_the_consumer() -> None:
