@@ -35,6 +35,8 @@ INIT_SECONDS: Final = 30.0
 CALL_SECONDS: Final = 10.0
 GRACE_SECONDS: Final = 2.0
 QUEUE_FULL_SECONDS: Final = 1.0
+BY_KEY: Final = -1  # librdkafka's word for a partition that the partitioner finds
+NOW: Final = 0  # and for a timestamp of the client's clock
 # What Kafka's own clients do with a key, so that any of them finds its partition.
 PARTITIONER: Final = "murmur2_random"
 
@@ -128,32 +130,30 @@ class TransactionalProducer:
 
         What fails in its delivery fails the transaction.
         """
-        while True:
-            try:
-                self._producer.produce(
-                    topic, value, key, headers=headers, timestamp=timestamp
-                )
-            except BufferError:
-                self._producer.poll(QUEUE_FULL_SECONDS)
-            except KafkaException as error:
-                raise _unclean(error, f"producing to {topic}") from error
-            else:
-                return
+        self._wait_for_room(topic, BY_KEY, (key, value), headers, timestamp=timestamp)
 
-    def _wait_for_room(
+    def _wait_for_room(  # noqa: PLR0913 - what a record has
         self,
         topic: str,
         partition: int,
         record: tuple[bytes | None, bytes | None],
         headers: Headers | None,
         on_delivery: Callable[..., None] | None = None,
+        *,
+        timestamp: int = NOW,
     ) -> None:
         """Queue one record, as soon as the queue has room for it."""
         key, value = record
         while True:
             try:
                 self._producer.produce(
-                    topic, value, key, partition, on_delivery, headers=headers
+                    topic,
+                    value,
+                    key,
+                    partition,
+                    on_delivery,
+                    timestamp=timestamp,
+                    headers=headers,
                 )
             except BufferError:
                 self._producer.poll(QUEUE_FULL_SECONDS)
