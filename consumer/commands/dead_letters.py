@@ -1,14 +1,22 @@
-"""`pos-consumer dead-letters list|show`: what was refused, and why. Changes nothing."""
+"""`pos-consumer dead-letters list|show`: what was refused, and why; and `replay`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands import config_file
+from consumer.commands.dead_letters_replay import replay
+from consumer.commands.letter_filter import (
+    LetterFilter,
+    Partitions,
+    Reasons,
+    Since,
+    Until,
+    open_letters,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,30 +25,17 @@ if TYPE_CHECKING:
 
     from consumer.config import Settings
     from consumer.events.letters import Letter
-    from consumer.kafka.excerpt import Excerpt
 
 app = typer.Typer(
     name="dead-letters",
-    help="Look at the records that are no events: which, how many, and why.",
+    help="Look at the records that are no events, and replay what has been mended.",
     no_args_is_help=True,
 )
+app.command()(replay)
 
-A_TIME = 'a time with its offset ("2026-01-31T08:00Z") or how long ago ("24h")'
 HEX_BYTES = 32  # a line
 MOST_HEX = 4_096
 
-Reasons = Annotated[
-    list[str] | None,
-    typer.Option("--reason", help="Only this reason; may be given several times."),
-]
-Partitions = Annotated[
-    list[int] | None,
-    typer.Option("--partition", help="Only this partition; may be given repeatedly."),
-]
-Since = Annotated[
-    str | None, typer.Option(metavar="TIME", help=f"Refused at or after {A_TIME}.")
-]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Refused before it.")]
 Examples = Annotated[
     int, typer.Option(min=0, help="How many examples of each reason to show.")
 ]
@@ -86,13 +81,11 @@ def list_letters(
     """Count the dead letters by reason, and show the first of each."""
     import json
 
-    settings = _settings(context)
-    begin, end = _time("--since", since), _time("--until", until)
+    settings = settings_of(context)
+    meant = LetterFilter.of(reason, partition, since, until)
     groups: dict[str, Group] = {}
-    with _open(settings) as excerpt:
-        for letter in _letters(excerpt, partition, begin, end):
-            if reason and letter.reason not in reason:
-                continue
+    with open_letters(settings) as excerpt:
+        for letter in meant.read(excerpt):
             if as_json:
                 typer.echo(json.dumps(letter.as_json(), ensure_ascii=False))
             else:
@@ -115,8 +108,8 @@ def show(
     from consumer.errors import PosConsumerError
     from consumer.events.letters import letters
 
-    settings = _settings(context)
-    with _open(settings) as excerpt:
+    settings = settings_of(context)
+    with open_letters(settings) as excerpt:
         known = partition in excerpt.partitions()
         found = excerpt.one(partition, offset) if known else None
     if found is None:
@@ -129,61 +122,6 @@ def show(
     console.print(_facts(letter))
     for line in _value(settings, letter):
         typer.echo(line)
-
-
-def _settings(context: typer.Context) -> Settings:
-    from consumer.config import load_settings
-    from consumer.telemetry.logging import configure_logging
-
-    settings = load_settings(config_file(context))
-    configure_logging(settings.log)
-    return settings
-
-
-def _open(settings: Settings) -> Excerpt:
-    from consumer.kafka.excerpt import Excerpt
-
-    return Excerpt(settings, settings.topics.dead_letters)
-
-
-def _time(option: str, text: str | None) -> int | None:
-    """Read a time, or a duration back from now, as milliseconds since the epoch."""
-    from consumer.config.values import parse_duration
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            moment = datetime.now(UTC) - timedelta(seconds=parse_duration(text))
-        except (ValueError, OverflowError):
-            raise typer.BadParameter(f"expected {A_TIME}", param_hint=option) from None
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"expected {A_TIME}", param_hint=option)
-    return int(moment.timestamp() * 1000)
-
-
-def _letters(
-    excerpt: Excerpt,
-    partitions: list[int] | None,
-    since: int | None,
-    until: int | None,
-) -> Iterator[Letter]:
-    from consumer.events.letters import letters
-
-    for number in excerpt.partitions():
-        if partitions and number not in partitions:
-            continue
-        start = None if since is None else excerpt.offset_at(number, since)
-        if since is not None and start is None:
-            continue
-        for records in excerpt.read(number, start):
-            for letter in letters(records):
-                early = since is not None and letter.refused_at < since
-                late = until is not None and letter.refused_at >= until
-                if not (early or late):
-                    yield letter
 
 
 def _print_groups(groups: Mapping[str, Group]) -> None:

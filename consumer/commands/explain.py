@@ -11,6 +11,7 @@ from consumer.commands import config_file
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from consumer.config import Settings
     from consumer.stages.explain import Explained, Unknown
     from consumer.stages.explain_events import Event, Replayed
 
@@ -54,6 +55,14 @@ Attributes = Annotated[
         "given several times.",
     ),
 ]
+Raw = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="The id is written as the events have it, and hashed with "
+        "purchases.pseudonym_key.",
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of tables.")
 ]
@@ -64,6 +73,7 @@ def explain(
     visitor: Visitor,
     events: WithEvents = False,
     attribute: Attributes = None,
+    raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
     """Show why a visitor has the values it has, and whether Target has them.
@@ -89,14 +99,17 @@ def explain(
         if name not in settings.attributes:
             raise typer.BadParameter(f"no attribute {name}", param_hint="--attribute")
     plan, schemas = load_plan(settings)
+    key = visitor.encode()
+    if raw:
+        visitor = _pseudonym(settings, visitor)
     reading = Reading()
     replayed = None
     with Explainer(settings, plan, reading) as explainer:
-        found = explainer.explain(visitor)
+        found = explainer.explain(visitor, key)
         if events and isinstance(found, Unknown):
-            found = explainer.keyed(found)
+            found = explainer.keyed(found, key)
         if events and found.partition is not None:
-            replay = Replay(settings, plan, schemas, explainer, visitor)
+            replay = Replay(settings, plan, schemas, explainer, visitor, key=key)
             replayed = replay.run(found.partition, _read_up_to(found), explainer.stored)
     took = reading.close()
     if as_json:
@@ -114,6 +127,20 @@ def explain(
         console.print(f"[dim]{took}[/]")
     if isinstance(found, Unknown):
         raise typer.Exit(1)
+
+
+def _pseudonym(settings: Settings, visitor: str) -> str:
+    """Hash an id as the service does."""
+    import polars as pl
+
+    from consumer.plan.pseudonyms import Pseudonyms
+
+    secret = settings.purchases.pseudonym_key
+    if secret is None:
+        why = "purchases.pseudonym_key is not set: ids are not hashed"
+        raise typer.BadParameter(why, param_hint="--raw")
+    found: str = Pseudonyms(secret).of(pl.Series([visitor])).item()
+    return found
 
 
 def _read_up_to(found: Explained | Unknown) -> int:

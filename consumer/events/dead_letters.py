@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from consumer import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from consumer.frames import DeadLetter, Records
 
 PREFIX: Final = "pos-consumer-"
@@ -36,15 +38,15 @@ def to_record(
     key, value = records.keys[row], records.values[row]
     headers: Headers = [*records.headers(row)]
     ours = _origin(letter, records, topic, topic_id)
-    if _size(key, value, [*headers, *ours]) > largest:
+    if size(key, value, [*headers, *ours]) > largest:
         whole = value or b""
         ours += [
             (f"{PREFIX}whole-bytes", str(len(whole)).encode()),
             (f"{PREFIX}whole-sha256", hashlib.sha256(whole).hexdigest().encode()),
         ]
-        if _size(key, b"", [*headers, *ours]) > largest:
+        if size(key, b"", [*headers, *ours]) > largest:
             headers, key = [], None  # they alone are too large
-        room = largest - _size(key, b"", [*headers, *ours])
+        room = largest - size(key, b"", [*headers, *ours])
         value = whole[: max(0, room)]
     return key, value, [*headers, *ours]
 
@@ -65,7 +67,12 @@ def _origin(letter: DeadLetter, records: Records, topic: str, topic_id: str) -> 
     return [(PREFIX + name, text.encode()) for name, text in facts.items()]
 
 
-def _size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+def size(
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, str | bytes | None]],
+) -> int:
+    """Give the most bytes that a record takes in its topic."""
     return (
         FRAMING_BYTES
         + len(key or b"")

@@ -5,6 +5,7 @@
 | `generation/N` | a state of the configuration, see `Generation` | who starts with it |
 | `request/<id>` | `kind`, `at`, `partitions`, `body` | a command |
 | `progress/<id>/<partition>` | `state`, `done`, `total`, `at`, `body` | the owner |
+| `replayed/<topic id>/<partition>/<offset>` | see `Replayed` | `dead-letters replay` |
 
 A request has ended once as many partitions as it names have reported `done` or
 `failed`. An owner that restarts, or a new one, finds the request and how far it is, and
@@ -32,6 +33,7 @@ ENDS: Final = (DONE, FAILED)
 _GENERATION: Final = "generation"
 _REQUEST: Final = "request"
 _PROGRESS: Final = "progress"
+_REPLAYED: Final = "replayed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,29 @@ class Progress:
         return self.state in ENDS
 
 
-Record = Generation | Request | Progress
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Records of one partition that were refused and then written to it once more.
+
+    `origins` are the offsets of the refused records, `copies` those of the new ones, in
+    the same order; `first` is the first copy's.
+    """
+
+    topic_id: str
+    partition: int
+    first: int
+    at: float
+    origins: list[int]
+    copies: list[int]
+    in_key: ClassVar[tuple[str, ...]] = ("topic_id", "partition", "first")
+
+    @property
+    def key(self) -> str:
+        """The record's key."""
+        return f"{_REPLAYED}/{self.topic_id}/{self.partition}/{self.first}"
+
+
+Record = Generation | Request | Progress | Replayed
 
 
 def encode(record: Record) -> bytes:
@@ -147,6 +171,10 @@ def decode(key: str, value: bytes) -> Record | None:
         request, _, partition = rest.rpartition("/")
         found = _known(Progress, value)
         return Progress(request=request, partition=int(partition), **found)
+    if kind == _REPLAYED:
+        topic_id, partition, first = rest.rsplit("/", 2)
+        found = _known(Replayed, value)
+        return Replayed(topic_id, int(partition), int(first), **found)
     return None
 
 
@@ -219,6 +247,16 @@ class ControlView:
             if partition < request.partitions and not ended:
                 found.append(request)
         return found
+
+    def replayed(self, topic_id: str, partition: int) -> dict[int, int]:
+        """Give the refused records that were written again: their copies' offsets."""
+        return {
+            origin: copy
+            for one in self.records.values()
+            if isinstance(one, Replayed)
+            and (one.topic_id, one.partition) == (topic_id, partition)
+            for origin, copy in zip(one.origins, one.copies, strict=True)
+        }
 
     def ended(self, request: Request) -> bool:
         """Whether every partition that must has reported the request's end."""

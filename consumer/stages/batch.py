@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from consumer.profiles.record import ProfileCodec
     from consumer.profiles.stream_time import StreamClock
     from consumer.profiles.write_back import WriteBackStore
+    from consumer.stages.copies import Copies
 
 KeyValue = tuple[bytes | None, bytes | None]
 
@@ -124,11 +125,13 @@ class BatchWork:
         limits: DeadLetterLimits | None = None,
         agenda: Agenda | None = None,
         max_ahead: float | None = None,
+        copies: Copies | None = None,
     ) -> None:
         """Refuse profiles whose record would exceed `largest_record` bytes.
 
         A partition with more dead letters than `limits` allow halts. Events that lie
-        more than `max_ahead` seconds after their record are refused.
+        more than `max_ahead` seconds after their record are refused. `copies` are not
+        counted: for who judges the originals anew.
         """
         self._max_ahead = max_ahead
         self._decoder = decoder
@@ -142,6 +145,7 @@ class BatchWork:
         self._keyed = [a for a in plan.attributes if a.aggregate in {"top", "distinct"}]
         self._largest = largest_record
         self._limits = limits
+        self._copies = copies
 
     def prepare(
         self, records: Records, partitions: Mapping[int, OpenPartition]
@@ -156,6 +160,8 @@ class BatchWork:
             rest = self.prepare(records.take(np.flatnonzero(~left)), partitions)
             rest.waits.update(waits)
             return rest
+        if self._copies is not None:
+            events = self._copies.leave_out(records, events, verdicts)
         halts: dict[int, PartitionHalt] = {}
         if events is not None and (halts := _foreign_keys(records, events)):
             staying = ~np.isin(records.partitions, list(halts))

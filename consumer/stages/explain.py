@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from consumer.kafka.control import Control
+from consumer.kafka.control_records import ControlView
 from consumer.kafka.excerpt import Excerpt
 from consumer.kafka.partitioners import likely_first
 from consumer.profiles.readable import in_words
@@ -107,7 +108,7 @@ class Explainer:
     """Looks a visitor up. All calls block; a context manager that lets go of Kafka.
 
     `on_progress` is told what is being read. `stored` is then the profile in columns,
-    one row, None where there is no profile.
+    one row, None where there is no profile, and `control` what the control topic holds.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Explainer:
         self._renderer = RowRenderer(plan.attributes, self._codec)
         self._opened: dict[str, Excerpt] = {}
         self.stored: pa.RecordBatch | None = None
+        self.control = ControlView()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -134,11 +136,15 @@ class Explainer:
         """Close the clients."""
         self._stack.close()
 
-    def explain(self, visitor: str) -> Explained | Unknown:
-        """Find the visitor's profile and say all that topics and offsets tell."""
-        generations = Control(self._settings).read().generations
+    def explain(self, visitor: str, key: bytes) -> Explained | Unknown:
+        """Find the visitor's profile and say all that topics and offsets tell.
+
+        `key` is what the visitor's purchases probably have as their key: it tells where
+        to look first.
+        """
+        self.control = Control(self._settings).read()
+        generations = self.control.generations
         self._codec.learn({one.schema_id: one.schema for one in generations})
-        key = visitor.encode()
         offsets = 0
         profiles = self.topic(self._settings.topics.profiles)
         partitions = profiles.partitions()
@@ -147,14 +153,13 @@ class Explainer:
             position = self.position(partition)
             low, high = profiles.bounds(partition)
             offsets += high - low
-            if found := [*profiles.read(partition, keys=(key,))]:
+            if found := [*profiles.read(partition, keys=(visitor.encode(),))]:
                 notes = self._notes(generations)
                 return self._explained(visitor, partition, found, position, notes)
         return Unknown(visitor, len(partitions), offsets)
 
-    def keyed(self, unknown: Unknown) -> Unknown:
-        """Search all purchases for one that has the visitor as its key."""
-        key = unknown.visitor.encode()
+    def keyed(self, unknown: Unknown, key: bytes) -> Unknown:
+        """Search all purchases for one that has this key."""
         purchases = self.topic(self._settings.topics.purchases)
         for partition in likely_first(key, purchases.partitions()):
             if any(True for _ in purchases.read(partition, keys=(key,))):

@@ -103,20 +103,22 @@ Mapped: TypeAlias = "tuple[str | None, int | None, dict[str, list[str]]]"
 class Replay:
     """Replays one partition and watches one visitor. All calls block."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it joins
         self,
         settings: Settings,
         plan: Plan,
         schemas: Schemas,
         explainer: Explainer,
         visitor: str,
+        *,
+        key: bytes,
     ) -> None:
-        """Read nothing yet."""
+        """Read nothing yet; `key` is what the visitor's records probably have."""
         self._settings = settings
         self._plan = plan
         self._explainer = explainer
         self._visitor = visitor
-        self._keys = {visitor.encode()}
+        self._keys = {visitor.encode(), key}
         self._mapped: list[Events] = []
         self._codec = ProfileCodec(ProfileSchema.of(plan))
         self._decoder = Decoder(schemas, Mapper(plan, watch=self._mapped.append))
@@ -126,6 +128,7 @@ class Replay:
             self._codec,
             generation=0,
             largest_record=MAX_RECORD_BYTES - RECORD_OVERHEAD,
+            max_ahead=settings.purchases.max_ahead,
         )
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._counts: Counter[str] = Counter()
@@ -168,9 +171,13 @@ class Replay:
         counts = dict(self._counts)
         return Replayed([*self._events], counts, records, differing, notes)
 
-    def _refused(self, partition: int, topic_id: str) -> dict[int, int]:
-        """Give the dead letters of the partition: by offset in purchases, their own."""
-        refused = {}
+    def _refused(self, partition: int, topic_id: str) -> dict[int, int | None]:
+        """Give the dead letters of the partition: by offset in purchases, their own.
+
+        What was replayed was a dead letter, also where that is no longer in its topic.
+        """
+        replayed = self._explainer.control.replayed(topic_id, partition)
+        refused: dict[int, int | None] = dict.fromkeys(replayed)
         dead_letters = self._explainer.topic(self._settings.topics.dead_letters)
         for records in dead_letters.read(partition):
             for one in letters(records):
@@ -221,7 +228,7 @@ class Replay:
         return f"{words}."
 
     def _batch(
-        self, records: Records, opened: OpenPartition, refused: Mapping[int, int]
+        self, records: Records, opened: OpenPartition, refused: Mapping[int, int | None]
     ) -> str:
         """Work a batch and note the visitor's events; says what stops the partition."""
         dead = np.isin(records.offsets, np.array([*refused], np.int64))
@@ -287,7 +294,7 @@ class Replay:
                 found[row] = one["event_id"], one["event_time"], gifts[place]
         return found
 
-    def _dead(self, records: Records, refused: Mapping[int, int]) -> list[Event]:
+    def _dead(self, records: Records, refused: Mapping[int, int | None]) -> list[Event]:
         """Say what is kept of the visitor's records that are dead letters."""
         self._mapped.clear()
         with suppress(PartitionHalt):
@@ -298,8 +305,9 @@ class Replay:
         dead_letters = self._explainer.topic(self._settings.topics.dead_letters)
         for row in sorted(mine | known.keys()):
             offset = int(records.offsets[row])
-            place = int(records.partitions[row]), refused[offset]
-            kept = dead_letters.one(*place)
+            at = refused[offset]
+            place = None if at is None else (int(records.partitions[row]), at)
+            kept = None if place is None else dead_letters.one(*place)
             told = next(letters(kept)).kept if kept is not None else None
             event_id, event_time, _ = known.get(row, (None, None, {}))
             found.append(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from consumer.events.dead_letter_limits import DeadLetterLimits
     from consumer.events.grace import SchemaGrace
     from consumer.profiles.store import PartitionStore
+    from consumer.stages.copies import Copies
 
 DAY = 86_400.0
 
@@ -68,6 +69,7 @@ class World:
         memory: int = 10_000,
         limits: DeadLetterLimits | None = None,
         grace: SchemaGrace | None = None,
+        copies: Copies | None = None,
         expire_days: int | None = None,
         max_ahead: float | None = None,
     ) -> None:
@@ -103,6 +105,7 @@ class World:
             generation=0,
             largest_record=largest_record,
             limits=limits,
+            copies=copies,
             agenda=self.agenda,
             max_ahead=max_ahead,
         )

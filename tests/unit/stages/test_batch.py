@@ -14,7 +14,9 @@ from consumer.errors import PartitionHalt, RegistryUnreachable
 from consumer.events.dead_letter_limits import DeadLetterLimits
 from consumer.events.grace import SchemaGrace
 from consumer.frames import Outcome
+from consumer.kafka.control_records import ControlView, Replayed, encode
 from consumer.profiles.store import Changes, Position
+from consumer.stages.copies import Copies
 from tests.property.budget import examples
 from tests.property.world import Record, World
 
@@ -610,3 +612,42 @@ def test_a_registry_that_is_away_stops_only_who_needs_it(
     assert prepared.waits == {1: "The registry is away. Wait."}
     assert outcomes(prepared) == ["folded"]
     assert 1 not in prepared.outputs
+
+
+TOPIC = "topic"  # the id of `World`'s topic
+
+
+def copies(origins: list[int], written: list[int], begin: int = 0) -> Copies | None:
+    """Give the copies that somebody has to know who begins to read at an offset."""
+    note = Replayed(TOPIC, 0, written[0], 0.0, origins, written)
+    view = ControlView().with_records([(note.key.encode(), encode(note))], 1)
+    return Copies.of(view, TOPIC, {0: begin})
+
+
+def test_a_replay_counts_once_whoever_reads_the_topic(world: World) -> None:
+    """Who refused the original counts the copy; who folds the original does not."""
+    good, broken = world.record(event(1)), Record(b"ann", b"\0\0\0\0\x01")
+    mended = world.record(event(2))
+    world.feed([good, broken, mended])
+    assert world.profiles()["ann"]["orders"]["total"] == 2
+    anew = World(ATTRIBUTES, {1: SCHEMA}, deduplicate=0, copies=copies([1], [2]))
+    prepared = anew.feed([good, world.record(event(2)), mended, Record(b"ann", None)])
+    assert outcomes(prepared) == ["folded", "folded", "duplicate", "filtered"]
+    assert anew.profiles()["ann"]["orders"]["total"] == 2
+
+
+def test_a_copy_of_what_lies_before_the_beginning_counts() -> None:
+    """Who never saw the original has only the copy; without copies nothing is done."""
+    assert copies([1], [2], begin=2) is None
+    found = copies([1, 4], [5, 6], begin=2)
+    assert found is not None
+    assert found.offsets[0].tolist() == [6]
+
+
+def test_a_copy_that_is_broken_still_is_no_second_dead_letter() -> None:
+    """Its original has become one already."""
+    anew = World(ATTRIBUTES, {1: SCHEMA}, copies=copies([0], [1]))
+    broken = Record(b"ann", b"\0\0\0\0\x01")
+    prepared = anew.feed([broken, broken])
+    assert outcomes(prepared) == ["dead_lettered", "duplicate"]
+    assert len(prepared.verdicts.dead_letters) == 1

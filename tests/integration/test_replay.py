@@ -1,0 +1,123 @@
+"""Dead letters: how many may be, and each is replayed at most once for ever."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented there
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from consumer.config import load_settings
+from tests.integration.shop import ask, item, purchase, wait_for
+
+if TYPE_CHECKING:
+    from tests.integration.shop import Shop
+
+# Each starts the service, whose first batch compiles.
+pytestmark = pytest.mark.timeout(240)
+
+MANY = [item(f"Category {number}", 1) for number in range(5)]
+LARGE = [item("x" * 30_000, 1), *MANY]
+
+
+def limit_dead_letters(shop: Shop, size: int) -> None:
+    """Let the topic of dead letters take small records only."""
+    name = load_settings(shop.config).topics.dead_letters
+    entry = ConfigEntry(
+        "max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET
+    )
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": shop.kafka.bootstrap})
+    admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+def listed(capsys: pytest.CaptureFixture[str], shop: Shop) -> list[dict[str, Any]]:
+    """Give all dead letters."""
+    code, out, err = ask(capsys, shop.config, "dead-letters", "list", "--json")
+    assert code == 0, err
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def replay(capsys: pytest.CaptureFixture[str], shop: Shop, *more: str) -> str:
+    """Replay, and return what was said."""
+    code, out, err = ask(capsys, shop.config, "dead-letters", "replay", *more)
+    assert code == 0, err
+    return out
+
+
+def test_what_was_mended_is_replayed_once_for_ever(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without any horizon, letters that were cut included; dry runs write nothing."""
+    shop.change(
+        "[attributes.orders]", '[aggregate]\ndeduplicate = "0s"\n[attributes.orders]'
+    )
+    limit_dead_letters(shop, 5_000)
+    shop.send(purchase(1), purchase(2, items=MANY), purchase(3, items=LARGE), b"\1")
+    with shop.running("--stage", "aggregate") as service:
+        wait_for(service, "pos_consumer_records_total", 4)
+        assert service.drain(60) == 0
+    letters = listed(capsys, shop)
+    assert [one["reason"] for one in letters].count("too_many_keys") == 2
+    assert [one["whole"]["bytes"] > 30_000 for one in letters if "whole" in one] == [
+        True
+    ]
+
+    shop.change("max_keys = 4", "max_keys = 400")
+    assert "Would replay 3 dead letters" in replay(capsys, shop, "--dry-run")
+    assert "Would replay 1 dead letters: 1 bad_magic" in replay(
+        capsys, shop, "--dry-run", "--reason", "bad_magic"
+    )
+    assert "Would replay 0 dead letters" in replay(
+        capsys, shop, "--dry-run", "--partition", "1"
+    )
+    words = replay(capsys, shop, "--reason", "too_many_keys")
+    assert "Replayed 2 dead letters: 2 too_many_keys." in words
+    words = replay(capsys, shop)
+    assert "Replayed 1 dead letters: 1 bad_magic." in words
+    assert "Left alone 2: 2 replayed before." in words
+
+    with shop.running("--stage", "aggregate") as service:
+        wait_for(service, "pos_consumer_records_total", 3)
+        assert service.drain(60) == 0
+    again = listed(capsys, shop)
+    assert len(again) == 4
+    copy = max(again, key=lambda one: one["origin"]["offset"])
+    names = {name for name, _ in copy["headers"]}
+    assert copy["reason"] == "bad_magic"
+    assert "pos-consumer-origin-offset" in names
+    code, out, _ = ask(capsys, shop.config, "explain", "ann", "--json", "--events")
+    assert code == 0
+    found = json.loads(out)
+    sent = {one["name"]: one["sent"] for one in found["profile"]["attributes"]}
+    assert (sent["orders"], sent["net_revenue"]) == ("3", "60.00")
+    assert found["events"]["differing"] == []
+    assert found["events"]["counts"] == {"folded": 3, "dead_lettered": 4}
+
+
+def test_too_many_in_a_row_halt_their_partition_until_the_limit_is_raised(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many as allowed are kept; a restart lets no more pass; then all go."""
+    shop.change("[target]", "[dead_letters]\nmax_in_a_row = 3\n[target]")
+    shop.send(purchase(1), *[b"\1"] * 5, purchase(2))
+    shop.send(purchase(3, "bob"), key="bob", partition=1)
+    halted = {"reason": "too_many_dead_letters", "partition": "0"}
+    for records in (5, 0):
+        with shop.running("--stage", "aggregate") as service:
+            wait_for(service, "pos_consumer_partition_halted", 1, **halted)
+            wait_for(service, "pos_consumer_records_total", records)
+            assert service.drain(60) == 0
+        assert len(listed(capsys, shop)) == 3
+    shop.change("max_in_a_row = 3", "max_in_a_row = 30")
+    with shop.running("--stage", "aggregate") as service:
+        wait_for(service, "pos_consumer_records_total", 3)
+        assert service.drain(60) == 0
+    assert len(listed(capsys, shop)) == 5
