@@ -11,12 +11,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
-# Tests wait for brokers more than they compute; each worker has a broker of its own.
-WORKERS ?= 2
 
-.PHONY: help demo test fuzz test-observe dashboards simulation faults faults-sample \
-	faults-random faults-mutants check bench bench-quick format lock setup check-format \
-	check-lint check-types check-imports check-locks
+.PHONY: help demo test fuzz test-observe screenshots dashboards simulation faults \
+	faults-sample faults-random faults-mutants check bench bench-quick format lock setup \
+	check-format check-lint check-types check-imports check-locks
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
@@ -24,8 +22,8 @@ help: ## say what there is
 demo: $(READY) ## the whole job on a real Kafka and the Target sandbox (ARGS=--help)
 	@$(BIN)/pos-consumer demo $(ARGS)
 
-test: $(READY) ## all tests, WORKERS at once (ARGS="-k name" for some)
-	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+test: $(READY) ## all tests (ARGS="-k name" for some)
+	@$(BIN)/pytest $(ARGS)
 
 fuzz: $(READY) ## a million broken payloads, fast codec against safe (ARGS=--help)
 	@nice $(BIN)/python -m tests.fuzz $(ARGS)
@@ -47,6 +45,9 @@ faults-mutants: $(READY) ## the service broken on purpose: every run must notice
 
 test-observe: $(READY) ## a real Prometheus against the service (Debian or Ubuntu)
 	@$(BIN)/pytest tests/observe $(ARGS)
+
+screenshots: $(READY) ## picture the status page anew, for docs/ (Debian or Ubuntu)
+	@$(BIN)/python -m tests.observe.screenshots
 
 dashboards: $(READY) ## make Grafana's dashboards and the alerts anew
 	@$(BIN)/python -m dashboards

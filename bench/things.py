@@ -122,13 +122,15 @@ def upload_render(bench: Bench) -> Measured:
         return measure("upload_render", replace(done, folder=str(folder)))
 
 
-def aggregate(variant: str, deduplicate: str = "0s") -> Callable[[Bench], Measured]:
+def aggregate(
+    variant: str, deduplicate: str = "0s", measured: str = "aggregate"
+) -> Callable[[Bench], Measured]:
     """Measure the aggregate stage and compare every profile."""
 
     def do(bench: Bench) -> Measured:
         with working_folder() as folder:
             run = bench.run(folder, variant, deduplicate=deduplicate)
-            found = measure("aggregate", run)
+            found = measure(measured, run)
             expected = bench.topic(variant).expected()
             require_recount(profiles(run), expected, f"aggregate-{variant}")
             bench.reference.forget(run.application)
@@ -231,6 +233,16 @@ THINGS: Final = (
         "aggregate-deduplicated",
         "the same on uniform visitors with event ids remembered for 24 h",
         aggregate("uniform", "24h"),
+    ),
+    Thing(
+        "aggregate-metrics",
+        "the same without, scraped every five seconds, and what telling costs of it",
+        aggregate("uniform", measured="metrics"),
+    ),
+    Thing(
+        "aggregate-no-metrics",
+        "the same without any metric, to compare with",
+        aggregate("uniform", measured="no_metrics"),
     ),
     Thing(
         "restore",

@@ -45,6 +45,7 @@ AGGREGATE: Final = Page(
                     (Query(rate("dead_letters", "reason"), "{{reason}}"),),
                     "cps",
                     "stack",
+                    empty="there was none since the start",
                 ),
             ),
         ),
@@ -79,6 +80,7 @@ AGGREGATE: Final = Page(
                     "By partition of the source.",
                     (Query(owned("lag_records", "", stage="rekey"), "{{partition}}"),),
                     "short",
+                    empty='`key` is "visitor", so there is no such stage',
                 ),
             ),
         ),
@@ -227,6 +229,7 @@ AGGREGATE: Final = Page(
                         ),
                     ),
                     "short",
+                    empty="no partition is halted",
                 ),
                 Panel(
                     "Restoring",

@@ -134,7 +134,7 @@ def _annotations() -> list[Any]:
 
 def _panel(panel: Panel) -> Any:  # noqa: ANN401 - three kinds of builders
     made = _kinds(panel)
-    made.title(panel.title).description(panel.description).datasource(_SOURCE)
+    made.title(panel.title).description(panel.explanation).datasource(_SOURCE)
     made.unit(panel.unit).span(panel.width).height(panel.height)
     if panel.decimals is not None:
         made.decimals(panel.decimals)

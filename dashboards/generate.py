@@ -1,4 +1,4 @@
-"""All files that are made of code, by path below `dashboards/`."""
+"""All files that are made of code: dashboards, alerts, and the tables about them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dashboards.aggregate import AGGREGATE
 from dashboards.draw import draw
 from dashboards.overview import OVERVIEW
 from dashboards.process import PROCESS
+from dashboards.reference import filled
 from dashboards.rule_tests import as_yaml as rule_tests
 from dashboards.rules import as_yaml
 from dashboards.upload import UPLOAD
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dashboards.panels import Page
 
 FOLDER: Final = Path(__file__).parent
+PAGE: Final = FOLDER.parent / "docs" / "observe.md"
 PAGES: Final[tuple[Page, ...]] = (OVERVIEW, AGGREGATE, UPLOAD, PROCESS)
 
 
@@ -26,8 +28,10 @@ def files() -> dict[Path, str]:
     alerts = FOLDER / "alerts"
     return {
         **made,
+        PAGE: filled(PAGE.read_text("utf-8"), PAGES),
         alerts / "pos-consumer.yml": as_yaml(),
-        alerts / "tests" / "pos-consumer.yml": rule_tests(),
+        alerts / "tests" / "pos-consumer.yml": rule_tests(every=1),
+        alerts / "tests" / "pos-consumer-days.yml": rule_tests(every=10),
     }
 
 

@@ -220,7 +220,7 @@ OVERVIEW: Final = Page(
                     "Whatever is not as it should be, an event a second. Each has its "
                     "panel on Aggregate, Upload or Kafka and process.",
                     (
-                        Query(rate("dead_letters"), "dead letters"),
+                        Query(rate("records", outcome="dead_lettered"), "dead letters"),
                         Query(rate("retries", "cause"), "retries: {{cause}}"),
                         Query(rate("rejected_rows"), "rejected rows"),
                         Query(rate("failed_updates"), "failed at Target"),
@@ -250,7 +250,7 @@ OVERVIEW: Final = Page(
                 Panel(
                     "Firing alerts",
                     "Each has a section of its name in the runbook: what it means, "
-                    "what to look at, what to do, what not to do. Empty is good.",
+                    "what to look at, what to do, what not to do.",
                     (Query(alerts("firing")),),
                     "none",
                     "table",
@@ -268,6 +268,7 @@ OVERVIEW: Final = Page(
                         "end": "end",
                         "loop": "loop",
                     },
+                    empty="no alert fires",
                 ),
             ),
         ),

@@ -30,7 +30,15 @@ class Panel:
     `steps` are the values from which it is `warn` and `bad`, rising, or falling where
     `warn` is the greater one. `link` is the dashboard that goes deeper. `names` are
     words for values; `columns` are headings for the labels of a table, in order.
+    `empty` says why one of the queries gives nothing while all is well.
     """
+
+    @property
+    def explanation(self) -> str:
+        """The description, and what it means where there is nothing to show."""
+        if not self.empty:
+            return self.description
+        return f"{self.description} No data: {self.empty}."
 
     title: str
     description: str
@@ -45,6 +53,7 @@ class Panel:
     decimals: int | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    empty: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What makes each alert fire, and what nearly does: promtool's tests as data.
 
-A series is written as promtool wants it: `start+step x times`, a value a minute.
+A series is written as promtool wants it: `start+step x times`, a value a minute, or
+every ten where the windows are days.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from dashboards import thresholds as t
-from dashboards.rules import ALERTS
+from dashboards.rules import ALERTS, RUNBOOK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ class Case:
     """`firing` and `silent` map series to values; at minute `at` it is judged.
 
     `labels` are what the alert has beside its job and severity, `shown` replaces the
-    templates of its summary.
+    templates of its summary. `every` is how many minutes lie between two values.
     """
 
     alert: str
@@ -36,7 +37,7 @@ class Case:
     at: int = 30
     labels: Mapping[str, str] = field(default_factory=dict)
     shown: Mapping[str, str] = field(default_factory=dict)
-    job: str | None = JOB
+    every: int = 1
 
 
 def _s(name: str, /, **labels: str) -> str:
@@ -60,18 +61,17 @@ def _events(objective: Objective, late: int, minutes: int) -> Series:
 
 
 def _burns(name: str, objective: Objective) -> Iterator[Case]:
-    speeds = {"Fast": (200, 90), "Steady": (80, 400), "Slow": (20, 4_400)}
-    for speed, (late, minutes) in speeds.items():
-        before = 0 if speed == "Fast" else 10
-        mended = _events(objective, late, minutes)
+    speeds = {"Fast": (200, 90, 1), "Steady": (80, 400, 1), "Slow": (20, 4_400, 10)}
+    for speed, (late, minutes, every) in speeds.items():
+        firing = _events(objective, late, minutes // every)
+        # As many were late once, but not lately: nobody needs to be woken.
+        mended = {series: _mended(v, minutes) for series, v in firing.items()}
         yield Case(
             f"PosConsumer{name}Burn{speed}",
-            _events(objective, late, minutes),
-            # As many were late once, but not lately: nobody needs to be woken.
-            {k: _mended(v, minutes) for k, v in mended.items()}
-            if not before
-            else _events(objective, 5, minutes),
+            firing,
+            mended if speed == "Fast" else _events(objective, 5, minutes // every),
             minutes,
+            every=every,
         )
 
 
@@ -258,6 +258,13 @@ CASES: Final = (
         shown={**_PLACE, "reason": "topic_recreated"},
     ),
     Case(
+        "PosConsumerDegraded",
+        {_p("degraded"): "1x60"},
+        {_p("degraded"): "1x8 0 1x8 0 1x8 0 1x8 0 1x8"},
+        labels={"instance": "a:9464"},
+        shown={"instance": "a:9464"},
+    ),
+    Case(
         "PosConsumerPartitionUnowned",
         {
             _p("partitions", stage="aggregate"): "3x60",
@@ -333,11 +340,14 @@ CASES: Final = (
 )
 
 
-def as_yaml() -> str:
-    """Return promtool's test file: each alert once firing and once silent."""
+def as_yaml(every: int) -> str:
+    """Return promtool's test file: each alert once firing and once silent.
+
+    Those whose series have a value `every` so many minutes, and are evaluated so.
+    """
     alerts = {alert.name: alert for alert in ALERTS}
     tests: list[dict[str, Any]] = []
-    for case in CASES:
+    for case in (case for case in CASES if case.every == every):
         alert = alerts[case.alert]
         summary = alert.summary
         for name, value in case.shown.items():
@@ -351,7 +361,7 @@ def as_yaml() -> str:
             "exp_labels": {"severity": alert.severity, "job": JOB, **case.labels},
             "exp_annotations": {
                 "summary": summary,
-                "runbook_url": alert.runbook,
+                "runbook_url": RUNBOOK + alert.anchor,
             },
         }
         for word, series, found in (
@@ -361,7 +371,7 @@ def as_yaml() -> str:
             tests.append(
                 {
                     "name": f"{alert.name} {word}",
-                    "interval": "1m",
+                    "interval": f"{every}m",
                     "input_series": [
                         {"series": k, "values": v} for k, v in series.items()
                     ],
@@ -376,7 +386,7 @@ def as_yaml() -> str:
             )
     document = {
         "rule_files": ["../pos-consumer.yml"],
-        "evaluation_interval": "1m",
+        "evaluation_interval": f"{every}m",
         "tests": tests,
     }
     head = "# Made by `python -m dashboards` of dashboards/rule_tests.py.\n"

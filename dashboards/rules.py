@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dashboards.thresholds import Objective
 
 RUNBOOK: Final = "docs/runbook.md"
+"""Where the runbook is; yours may be known under an address, see `as_yaml`."""
+
 _HOURS: Final = 3_600
 
 
@@ -36,12 +38,12 @@ class Alert:
         return name + burn
 
     @property
-    def runbook(self) -> str:
-        """Where to read what to do."""
-        return f"{RUNBOOK}#{self.section.lower()}"
+    def anchor(self) -> str:
+        """Where in the runbook it says what to do."""
+        return f"#{self.section.lower()}"
 
-    def as_rule(self) -> dict[str, Any]:
-        """Return it as Prometheus reads it."""
+    def as_rule(self, runbook: str) -> dict[str, Any]:
+        """Return it as Prometheus reads it, with its section of a runbook."""
         return {
             "alert": self.name,
             "expr": self.expr,
@@ -49,7 +51,7 @@ class Alert:
             "labels": {"severity": self.severity},
             "annotations": {
                 "summary": self.summary,
-                "runbook_url": self.runbook,
+                "runbook_url": runbook + self.anchor,
             },
         }
 
@@ -102,7 +104,8 @@ ALERTS: Final = (
     ),
     Alert(
         "PosConsumerStalled",
-        f"(sum by (job, stage) ({_OWNED} ({_m('lag_records', stage='aggregate')})) > 0"
+        f"(sum by (job, stage) ({_OWNED} "
+        f"({_m('lag_records', stage='~rekey|aggregate')})) > 0"
         # For the upload, some records always wait for their file.
         f"\nor max by (job, stage) ({_m('lag_seconds', stage='upload')}) "
         f"> {t.UPLOAD_LAG_SECONDS_WARN:.0f})\n"
@@ -238,6 +241,13 @@ ALERTS: Final = (
         "{{ $labels.reason }}.",
     ),
     Alert(
+        "PosConsumerDegraded",
+        f"min_over_time({_m('degraded')}[10m]) == 1",
+        "5m",
+        "ticket",
+        "{{ $labels.instance }} has been degraded for a quarter of an hour.",
+    ),
+    Alert(
         "PosConsumerPartitionUnowned",
         f"max by (job, stage) ({_m('partitions')})\n"
         f"- on (job, stage) sum by (job, stage) ({_OWNED} ({_m('partition_assigned')}))"
@@ -295,9 +305,9 @@ ALERTS: Final = (
 )
 
 
-def as_yaml() -> str:
-    """Return the rule file."""
-    rules = [alert.as_rule() for alert in ALERTS]
+def as_yaml(runbook: str = RUNBOOK) -> str:
+    """Return the rule file, with links into a runbook at that address."""
+    rules = [alert.as_rule(runbook) for alert in ALERTS]
     document = {"groups": [{"name": "pos-consumer", "rules": rules}]}
     head = "# Made by `python -m dashboards` of dashboards/rules.py; not by hand.\n"
     text: str = yaml.dump(document, Dumper=_Readable, sort_keys=False, width=100)

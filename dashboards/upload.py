@@ -241,6 +241,7 @@ UPLOAD: Final = Page(
                     ),
                     "d",
                     steps=(2 * t.TOKEN_DAYS, t.TOKEN_DAYS),
+                    empty="the token does not say when it ends",
                 ),
                 Panel(
                     "Versions that went back",

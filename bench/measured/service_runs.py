@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bench.job import Run
     from consumer.config import Settings
     from consumer.service import Stage
+    from consumer.telemetry.metrics import Metrics
 
 LOOK_SECONDS: Final = 0.01
 LED_SECONDS: Final = 10.0
@@ -36,16 +37,18 @@ def run_service(
     *,
     stages: tuple[Stage, ...],
     until: Callable[[Service], Awaitable[Details]] | None = None,
+    metrics: Metrics | None = None,
 ) -> None:
     """Run until all records are committed, and then `until`; report.
 
     Creates the application's topics first. `until` gives what the report has beside.
+    `metrics` take the place of the service's own.
     """
     settings = run.settings()
     configure_logging(settings.log)
     create_topics(settings)
     meter = Meter()
-    service = Service(settings, SystemClock(), stages=stages)
+    service = Service(settings, SystemClock(), stages=stages, metrics=metrics)
 
     def done() -> int:
         return int(total(service.metrics.records))

@@ -26,7 +26,8 @@ def demo(
         bool,
         typer.Option(
             "--observe",
-            help="Let a real Prometheus watch, with the alerts (Debian or Ubuntu).",
+            help="Two replicas at a steady rate instead, watched by a real Prometheus "
+            "with the alerts (Debian or Ubuntu).",
         ),
     ] = False,
 ) -> None:

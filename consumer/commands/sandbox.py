@@ -183,6 +183,10 @@ def purchases(
             file_okay=False,
         ),
     ] = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(help="Register the schema there, and use its id.", metavar="URL"),
+    ] = None,
 ) -> None:
     """Produce purchases: sales, returns, voids, repeats, late and broken records."""
     from consumer.sandbox.purchases.foreground import run_purchases
@@ -202,6 +206,7 @@ def purchases(
         rate=rate,
         start=start,
         schemas=schemas,
+        registry=registry,
     )
 
 

@@ -35,8 +35,6 @@ INIT_SECONDS: Final = 30.0
 CALL_SECONDS: Final = 10.0
 GRACE_SECONDS: Final = 2.0
 QUEUE_FULL_SECONDS: Final = 1.0
-BY_KEY: Final = -1  # librdkafka's word for a partition that the partitioner finds
-NOW: Final = 0  # and for a timestamp of the client's clock
 # What Kafka's own clients do with a key, so that any of them finds its partition.
 PARTITIONER: Final = "murmur2_random"
 
@@ -130,30 +128,32 @@ class TransactionalProducer:
 
         What fails in its delivery fails the transaction.
         """
-        self._wait_for_room(topic, BY_KEY, (key, value), headers, timestamp=timestamp)
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key, headers=headers, timestamp=timestamp
+                )
+            except BufferError:
+                self._producer.poll(QUEUE_FULL_SECONDS)
+            except KafkaException as error:
+                raise _unclean(error, f"producing to {topic}") from error
+            else:
+                return
 
-    def _wait_for_room(  # noqa: PLR0913 - what a record has
+    def _wait_for_room(
         self,
         topic: str,
         partition: int,
         record: tuple[bytes | None, bytes | None],
         headers: Headers | None,
         on_delivery: Callable[..., None] | None = None,
-        *,
-        timestamp: int = NOW,
     ) -> None:
         """Queue one record, as soon as the queue has room for it."""
         key, value = record
         while True:
             try:
                 self._producer.produce(
-                    topic,
-                    value,
-                    key,
-                    partition,
-                    on_delivery,
-                    timestamp=timestamp,
-                    headers=headers,
+                    topic, value, key, partition, on_delivery, headers=headers
                 )
             except BufferError:
                 self._producer.poll(QUEUE_FULL_SECONDS)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROMETHEUS: Final = ("prometheus",)
-CHROMIUM: Final = ("chromium",)
+ALERTMANAGER: Final = ("prometheus-alertmanager",)
+CHROMIUM: Final = ("chromium", "fonts-roboto-unhinted")
 _WHAT_TO_DO: Final = "Observing needs Debian or Ubuntu with working package sources."
 _SECONDS: Final = 600
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from consumer.errors import SandboxError
+from consumer.sandbox.answering import AnsweringProcess
 from consumer.sandbox.debian import PROMETHEUS, unpacked
-from consumer.sandbox.ports import free_port
-from consumer.sandbox.supervised import SupervisedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
 RULES: Final = Path(__file__).parents[2] / "dashboards" / "alerts" / "pos-consumer.yml"
 """The alerts of a source checkout; an installed package has none."""
@@ -34,11 +27,9 @@ _JOB: Final = """- job_name: {name}
   static_configs:
   - targets: [{targets}]
 """
-_READY_SECONDS: Final = 30.0
-_ANSWER_SECONDS: Final = 10.0
 
 
-class Prometheus:
+class Prometheus(AnsweringProcess):
     """Runs while it is entered, on loopback, with its data in `folder`."""
 
     def __init__(
@@ -53,58 +44,40 @@ class Prometheus:
 
         The first one ever downloads the package.
         """
-        root = unpacked(PROMETHEUS)
         folder.mkdir(parents=True, exist_ok=True)
+        super().__init__("Prometheus", folder / "prometheus.log", ready="/-/ready")
+        self._root = unpacked(PROMETHEUS)
+        self._folder = folder
         listed = "".join(
             _JOB.format(name=name, targets=", ".join(map(json.dumps, addresses)))
             for name, addresses in jobs.items()
         )
         known = json.dumps(str(rules)) if rules is not None and rules.is_file() else ""
-        config = folder / "prometheus.yml"
-        config.write_text(
-            _CONFIG.format(interval=interval, rules=known, jobs=listed), "utf-8"
-        )
-        self.log = folder / "prometheus.log"
-        self.address = f"http://127.0.0.1:{free_port()}"
-        self._process = SupervisedProcess(
-            [
-                str(root / "usr/bin/prometheus"),
-                f"--config.file={config}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={self.address.removeprefix('http://')}",
-                "--log.level=warn",
-            ],
-            log=self.log,
+        self._config = folder / "prometheus.yml"
+        self._config.write_text(
+            _CONFIG.format(interval=interval, rules=known, jobs=listed),
+            "utf-8",
         )
 
-    def __enter__(self) -> Self:
-        """Start it and wait until it answers."""
-        self._process.start()
-        deadline = time.monotonic() + _READY_SECONDS
-        while not self._ready():
-            if time.monotonic() > deadline or not self._process.running:
-                self._process.close()
-                raise SandboxError(f"Prometheus does not answer; see {self.log}.")
-            time.sleep(0.1)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End it."""
-        self._process.close()
+    def command(self) -> Sequence[str]:
+        """Return what to run."""
+        return [
+            str(self._root / "usr/bin/prometheus"),
+            f"--config.file={self._config}",
+            f"--storage.tsdb.path={self._folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--log.level=warn",
+        ]
 
     def query(self, expr: str) -> list[dict[str, Any]]:
         """Evaluate an expression now; SandboxError where it is refused."""
-        found: list[dict[str, Any]] = self._ask("query", query=expr)["result"]
+        found: list[dict[str, Any]]
+        found = self.ask("/api/v1/query", query=expr)["data"]["result"]
         return found
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that are pending or firing."""
-        found: list[dict[str, Any]] = self._ask("alerts")["alerts"]
+        found: list[dict[str, Any]] = self.ask("/api/v1/alerts")["data"]["alerts"]
         return found
 
     def fired(self) -> list[str]:
@@ -113,24 +86,3 @@ class Prometheus:
             'count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1d]))'
         )
         return sorted(one["metric"]["alertname"] for one in ever)
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(  # noqa: S310 - http on loopback, made above
-                f"{self.address}/-/ready", timeout=_ANSWER_SECONDS
-            ):
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def _ask(self, what: str, **parameters: str) -> dict[str, Any]:
-        asked = urllib.parse.urlencode(parameters)
-        try:
-            with urllib.request.urlopen(  # noqa: S310 - http on loopback, made above
-                f"{self.address}/api/v1/{what}?{asked}", timeout=_ANSWER_SECONDS
-            ) as answer:
-                data: dict[str, Any] = json.load(answer)["data"]
-                return data
-        except urllib.error.HTTPError as error:
-            said = json.load(error).get("error", "")
-            raise SandboxError(f"Prometheus refuses {parameters}: {said}") from error

@@ -24,18 +24,19 @@ from consumer.errors import (
     Fenced,
     PartitionHalt,
     PosConsumerError,
+    ProducerFenced,
     TransactionFailed,
 )
 from consumer.events import dead_letters
 from consumer.failpoints import failpoint
 from consumer.kafka.profiles_batches import since_header
+from consumer.kafka.transaction import TransactionalProducer
 from consumer.profiles import state_records
 from consumer.profiles.store import Changes, Tails
 from consumer.stages.aggregate_report import AggregateReport
 from consumer.stages.batch import PartitionOutput
 from consumer.stages.client_report import ClientReport
 from consumer.stages.held import HeldPartitions
-from consumer.stages.producers import Producers
 from consumer.stages.topic_problems import count_problem, out_of_range
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ BATCH_SHARE = 16  # one part in so many of [aggregate] memory is a batch's own b
 GC_SECONDS = 30.0
 RECOVERY_PAUSE_SECONDS = 1.0
 TICK_PAUSE_SECONDS = 0.1
+# Two processes on one transactional id (a copied state directory) fence each other.
+FENCED_WITHIN_SECONDS = 300.0
 UNCLEAN = (TransactionFailed, Fenced, BrokerUnreachable)
 
 
@@ -85,6 +88,7 @@ class AggregateStage:
     ) -> None:
         """Join the parts; nothing runs yet. Without `daily` no day ever passes."""
         self._settings = settings
+        self._directory = directory
         self._source = source
         self._partitions = partitions
         self._work = work
@@ -94,15 +98,15 @@ class AggregateStage:
         self._metrics = metrics
         self._health = health
         self._report = AggregateReport(metrics, board, health, directory.path)
-        self._producers = Producers(
-            settings, directory, ClientReport(metrics, "producer")
-        )
+        self._producer_report = ClientReport(metrics, "producer")
         self._laps: Laps
         self._held = HeldPartitions(source)
         self._stop = threading.Event()
+        self._producer: TransactionalProducer | None = None
         self._unassigned: list[int] = []
         self._most_records = min(FIRST_BATCH, settings.aggregate.max_batch)
         self._watched_at = time.monotonic()
+        self._fenced_at: float | None = None
 
     def run(self) -> None:
         """Loop until told to stop, then leave the group; raises what is a bug."""
@@ -121,7 +125,8 @@ class AggregateStage:
             self._partitions.close(
                 [*self._partitions.running, *self._partitions.restoring]
             )
-            self._producers.close()
+            if self._producer is not None:
+                self._producer.close()
             self._source.close()
             self._health.stop_watching()
 
@@ -133,7 +138,8 @@ class AggregateStage:
         """Do one round: restore, consume, work."""
         self._laps.to("start")
         try:
-            self._producers.present()
+            if self._producer is None:
+                self._producer = self._new_producer()
             self._assign()
             running = self._partitions.running.values()
             self._held.release(
@@ -317,7 +323,9 @@ class AggregateStage:
         `oldest` is when the oldest event was recorded, in seconds since the epoch;
         `produced` the failpoint before the commit.
         """
-        producer = self._producers.present()
+        producer = self._producer
+        if producer is None:
+            raise TransactionFailed("There is no producer.")
         topics = self._settings.topics
         self._laps.to("produce")
         producer.begin()
@@ -367,13 +375,28 @@ class AggregateStage:
         """Start anew after an unclean end; the restore finds out what committed."""
         self._laps.to("recover")
         self._report.recovering(error)
-        self._producers.discard(error)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close()
+        if isinstance(error, ProducerFenced):
+            now = time.monotonic()
+            if (
+                self._fenced_at is not None
+                and now - self._fenced_at < FENCED_WITHIN_SECONDS
+            ):
+                self._directory.renew_replica_id()
+                log.warning("fenced twice: taking a transactional id of our own")
+            self._fenced_at = now
         held = [*self._partitions.running, *self._partitions.restoring]
         self._partitions.close(held)
         self._held.forget(held)
         self._source.pause(held)
         self._unassigned += [n for n in held if n not in self._unassigned]
         self._stop.wait(RECOVERY_PAUSE_SECONDS)
+
+    def _new_producer(self) -> TransactionalProducer:
+        name = f"{self._settings.application}-{self._directory.replica_id}"
+        return TransactionalProducer(self._settings, name, self._producer_report)
 
     def _show(self) -> None:
         """Tell health, metrics and the status page where the partitions are."""

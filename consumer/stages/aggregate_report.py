@@ -93,7 +93,7 @@ class AggregateReport(LoopReport):
         """
         self._health.degrade(
             {f"partition {n}": f"waits: {why}" for n, why in held.items()}
-            | {f"partition {n}": halt.reason for n, halt in partitions.halted.items()}
+            | {f"partition {n}": str(halt) for n, halt in partitions.halted.items()}
         )
         if partitions.restoring:
             self._health.wait(f"restoring {len(partitions.restoring)} partitions")

@@ -28,7 +28,7 @@ class LoopReport:
 
     def taken(self, records: Records) -> int:
         """Count records taken to be worked; returns their bytes."""
-        size = sum([len(value) for value in records.values if value])
+        size = bytes_of(records)
         self._metrics.consumed_records.labels(self._stage).inc(len(records))
         self._metrics.consumed_bytes.labels(self._stage).inc(size)
         self._metrics.batches.labels(self._stage).inc()
@@ -51,6 +51,11 @@ class LoopReport:
         log.warning("starting over from the last commit", what=error.what)
         self._metrics.transactions.labels("failed").inc()
         self._metrics.producer_recycles.labels(_cause(error)).inc()
+
+
+def bytes_of(records: Records) -> int:
+    """Add up the bytes of the values."""
+    return sum([len(value) for value in records.values if value])
 
 
 def _cause(error: PosConsumerError) -> str:

@@ -54,7 +54,7 @@ class RekeyReport(LoopReport):
         `held` are partitions that wait for something outside, and for what.
         """
         self._health.degrade(
-            {f"partition {n}": halt.reason for n, halt in positions.halted.items()}
+            {f"partition {n}": str(halt) for n, halt in positions.halted.items()}
             | {f"partition {n}": why for n, why in held.items()}
         )
         if positions.restoring:

@@ -13,6 +13,7 @@ import polars as pl
 
 from consumer.stages.upload_rendering import encoded_rows, reject
 from consumer.stages.waiting import wait_for
+from consumer.target.batch_file import REASONS
 from consumer.target.micro_batch import SCHEMA
 from consumer.telemetry.logging import get_logger
 
@@ -36,6 +37,8 @@ class Intake:
     def __init__(self, context: UploadContext, reader: ProfilesReader) -> None:
         """Take nothing yet."""
         self._context = context
+        for reason in REASONS:  # the first one rejected must show as an increase
+            context.metrics.rejected_rows.labels(reason)
         self._reader = reader
 
     async def run(self) -> None:

@@ -48,6 +48,7 @@ class Refusals:
     def __init__(self, context: UploadContext) -> None:
         """Know of no accepted file yet."""
         self._context = context
+        context.metrics.rejected_rows.labels(REFUSED)  # as in Intake
         self._accepted_at = float("-inf")
 
     def accepted(self) -> None:

@@ -7,7 +7,7 @@ second would cost more than folding them.
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from prometheus_client.metrics_core import HistogramMetricFamily
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from prometheus_client import CollectorRegistry
+
+
+_FEW: Final = 12
 
 
 class BatchHistogram(Collector):
@@ -46,16 +49,36 @@ class BatchHistogram(Collector):
     ) -> None:
         """Add all values of a batch, each as often as `times` says (else once)."""
         batch = np.asarray(values, dtype=np.float64)
-        buckets = np.searchsorted(self._bounds, batch, side="left")
-        size = len(self._counts)
+        if not len(batch):
+            return
         if times is None:
-            counts, total = np.bincount(buckets, minlength=size), batch.sum()
+            counts, total = self._counted(batch), batch.sum()
         else:
-            counts = np.bincount(buckets, times, size).astype(np.int64)
+            buckets = np.searchsorted(self._bounds, batch, side="left")
+            counts = np.bincount(buckets, times, len(self._counts)).astype(np.int64)
             total = (batch * times).sum()
         with self._lock:
             self._counts += counts
             self._sum += float(total)
+
+    def _counted(self, batch: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Count the values by bucket.
+
+        Those of a batch are close to each other: to compare them with the few bounds
+        that lie between them costs a fifth of looking each one up.
+        """
+        ends = np.searchsorted(self._bounds, [batch.min(), batch.max()], side="left")
+        first, last = ends.tolist()
+        if last - first > _FEW:
+            buckets = np.searchsorted(self._bounds, batch, side="left")
+            return np.bincount(buckets, minlength=len(self._counts))
+        counts = np.zeros_like(self._counts)
+        below = 0
+        for bucket in range(first, last):
+            upto = int(np.count_nonzero(batch <= self._bounds[bucket]))
+            counts[bucket], below = upto - below, upto
+        counts[last] = len(batch) - below
+        return counts
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """Yield the cumulative counts, for a scrape."""

@@ -115,6 +115,11 @@ class StatusBoard:
             self._calls.append(now)
             self._trim(now)
 
+    @property
+    def now(self) -> float:
+        """The time that the board goes by, in seconds since the epoch."""
+        return self._now()
+
     def trouble(self, level: str, sentence: str) -> None:
         """Show a warning or an error among the last ones."""
         now = self._now()
@@ -179,9 +184,10 @@ def as_json(health: Health, board: StatusBoard) -> dict[str, Any]:
 
 def component_state(component: Component) -> str:
     """Say in words how a component is."""
-    if component.waiting_for:
-        return f"not ready: {component.waiting_for}"
-    if component.degraded:
-        halted = "; ".join(f"{k}: {v}" for k, v in component.degraded.items())
-        return f"degraded: {halted}"
-    return "ready"
+    return "; ".join(troubles_of(component)) or "ready"
+
+
+def troubles_of(component: Component) -> list[str]:
+    """Say what a component waits for, and each thing that is halted."""
+    waiting = [f"not ready: {component.waiting_for}"] if component.waiting_for else []
+    return waiting + [f"{name}: {why}" for name, why in component.degraded.items()]

@@ -12,7 +12,8 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from consumer.telemetry.status import component_state
+from consumer.telemetry.labels import STAGES
+from consumer.telemetry.status import troubles_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 REFRESH_SECONDS: Final = 5
 _STYLE: Final = (files(__package__) / "status_page.css").read_text("utf-8")
 _STATES: Final = {"ready": "good", "degraded": "warn", "not ready": "bad"}
-_GOOD_ENDS: Final = frozenset({"accepted", "complete"})
+_GOOD_ENDS: Final = frozenset({"complete"})
+_UNDER_WAY: Final = frozenset({"accepted"})
 _BAD_ENDS: Final = frozenset({"rejected", "unauthorised", "failed", "stuck"})
 _NEARLY: Final = 0.9  # of the call budget
 _OLD_SECONDS: Final = 60.0  # a lag of that age deserves a look
@@ -49,13 +51,14 @@ def page(application: str, health: Health, board: StatusBoard) -> str:
             f"<meta http-equiv=refresh content={REFRESH_SECONDS}>",
             f"<link rel=icon href='{_icon(_STATES[word])}'>",
             f"<title>{word} · {title}</title><style>{_STYLE}</style><main>",
-            f"<header><h1>{title}</h1>{_pill(word)}<nav>",
+            f"<header><h1>{title}</h1>{_pill(word)}",
+            f"<span class=quiet>at {_time(board.now)}</span><nav>",
             "<a href=metrics>metrics</a><a href=readyz>readyz</a>",
             "<a href=livez>livez</a><a href='?format=json'>JSON</a></nav></header>",
             _reasons(health),
             _figures(board),
             _partitions(board.partitions()),
-            "<div class=grid>",
+            "<div class='grid loose'>",
             _troubles(board.troubles()),
             _batches(board.batches()),
             "</div></main></html>",
@@ -69,9 +72,9 @@ def _reasons(health: Health) -> str:
     if readiness.ready and not readiness.degraded:
         return ""
     items = [
-        f"<li><b>{escape(c.name)}</b> {escape(component_state(c))}"
+        f"<li><b>{escape(c.name)}</b> {escape(trouble)}"
         for c in health.components
-        if c.waiting_for or c.degraded
+        for trouble in troubles_of(c)
     ]
     return f"<section><h2>What is the matter</h2><ul>{''.join(items)}</ul></section>"
 
@@ -92,7 +95,7 @@ def _figures(board: StatusBoard) -> str:
 
 
 def _rate(title: str, samples: Sequence[Sample], name: str, beside: str) -> str:
-    """Show a counter's rate: the last minute as a figure, the rest as a line."""
+    """Show a counter's rate: of the last minute as a figure, of all as a line."""
     rates = [
         max(0.0, (new.totals[name] - old.totals[name]) / (new.at - old.at))
         for old, new in pairwise(samples)
@@ -100,8 +103,9 @@ def _rate(title: str, samples: Sequence[Sample], name: str, beside: str) -> str:
     ]
     total = f"{samples[-1].totals[name]:,.0f} since the start" if samples else ""
     return (
-        f"<section><h2>{title}</h2><div class=figure>{_minute(samples, name):,.0f} "
-        f"<small>a second, over a minute</small></div>{_spark(rates)}"
+        f"<section><h2>{title} <small>{_reach(samples)}</small></h2>"
+        f"<div class=figure>{_minute(samples, name):,.0f} <small>a second</small></div>"
+        f"{_spark(rates)}"
         f"<div class=quiet>{beside}{' · ' if total else ''}{total}</div></section>"
     )
 
@@ -115,6 +119,11 @@ def _minute(samples: Sequence[Sample], name: str) -> float:
     return (last.totals[name] - within[0].totals[name]) / seconds if seconds else 0.0
 
 
+def _reach(samples: Sequence[Sample]) -> str:
+    """Say how far back the samples go."""
+    return f"last {_span(samples[-1].at - samples[0].at)}" if samples else ""
+
+
 def _spark(values: Sequence[float]) -> str:
     """Draw values as a line over its area, from left to right."""
     top = max(values, default=0.0) or 1.0
@@ -126,7 +135,7 @@ def _spark(values: Sequence[float]) -> str:
     line = "M" + "L".join(points)
     return (
         f"<svg class=spark viewBox='0 0 {_WIDTH} {_HEIGHT}' height={_HEIGHT} "
-        "preserveAspectRatio=none role=img aria-label='the last quarter of an hour'>"
+        "preserveAspectRatio=none role=img aria-label='events a second over time'>"
         f"<path class=under d='{line}V{_HEIGHT}H0Z'/><path d='{line}'/></svg>"
     )
 
@@ -158,9 +167,11 @@ def _bar(share: float, kind: str, *, y: int = 0, height: int = 8) -> str:
 
 
 def _partitions(partitions: Iterable[PartitionStatus]) -> str:
-    rows = {"aggregate": "", "upload": ""}
+    rows: dict[str, str] = dict.fromkeys(STAGES, "")
     for one in partitions:
-        rows[one.stage] = rows.get(one.stage, "") + _partition(one)
+        rows[one.stage] += _partition(one)
+    if not rows["rekey"]:  # most have no such stage
+        del rows["rekey"]
     head = (
         "<tr><th>partition<th>state<th class=n>lag<th class=n>age"
         "<th class='n wide'>next offset"
@@ -184,7 +195,9 @@ def _partition(one: PartitionStatus) -> str:
         kind = "warn"
     behind = one.state == "running" and kind == "warn"
     word = "running, behind" if behind else escape(one.state)
-    state = f"<span class='tag {kind}'>{word}</span>"
+    if one.restored is not None:
+        word = f"{word}, {one.restored:.0%}"
+    state = f"<span class='tag long {kind}'>{word}</span>"
     if one.restored is not None:
         state += (
             f"<svg viewBox='0 0 {_WIDTH} 8' height=8 preserveAspectRatio=none "
@@ -200,19 +213,19 @@ def _partition(one: PartitionStatus) -> str:
 
 def _batches(batches: Sequence[BatchStatus]) -> str:
     body = "".join(
-        f"<tr><td class=t>{_time(one.at)}<td class=n>{one.rows:,}"
+        f"<tr><td class=t>{_clock(one.at)}<td class=n>{one.rows:,}"
         f"<td class=n>{_bytes(one.size_bytes)}"
         f"<td><span class='tag {_end(one.outcome)}'>{escape(one.outcome)}</span>"
         for one in batches[:12]
     )
-    head = "<tr><th>last news<th class=n>rows<th class=n>size<th>outcome"
+    head = "<tr><th>last news, UTC<th class=n>rows<th class=n>size<th>outcome"
     none = "<tr><td colspan=4 class=quiet>none yet"
     return f"<section><h2>Last files</h2><table>{head}{body or none}</table></section>"
 
 
 def _troubles(troubles: Sequence[Trouble]) -> str:
     body = "".join(
-        f"<li><time>{_time(one.at)}</time><span class='tag "
+        f"<li><time>{_clock(one.at)}</time><span class='tag "
         f"{'warn' if one.level == 'warning' else 'bad'}'>{escape(one.level)}</span> "
         f"{escape(one.sentence)}"
         f"{f' <b>{one.times:,} times</b>' if one.times > 1 else ''}"
@@ -227,6 +240,8 @@ def _troubles(troubles: Sequence[Trouble]) -> str:
 def _end(outcome: str) -> str:
     if outcome in _GOOD_ENDS:
         return "good"
+    if outcome in _UNDER_WAY:
+        return "info"
     return "bad" if outcome in _BAD_ENDS else "warn"
 
 
@@ -261,4 +276,8 @@ def _bytes(size: int) -> str:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S UTC")
+    return f"{_clock(seconds)} UTC"
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")

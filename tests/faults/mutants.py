@@ -15,7 +15,6 @@ from consumer.kafka import ends
 from consumer.kafka.input import Batch, InputConsumer
 from consumer.kafka.transaction import TransactionalProducer
 from consumer.stages.aggregate import AggregateStage
-from consumer.stages.producers import Producers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,11 +105,14 @@ def store_before_the_commit() -> None:
 
 def producer_not_recycled() -> None:
     """After an unclean end the same producer goes on."""
+    original = AggregateStage._recover
 
-    def keep(_self: Producers, _error: PosConsumerError) -> None:
-        """Leave it as it is."""
+    def recover(self: AggregateStage, error: PosConsumerError) -> None:
+        kept, self._producer = self._producer, None
+        original(self, error)
+        self._producer = kept
 
-    _replace(Producers, "discard", keep)
+    _replace(AggregateStage, "_recover", recover)
 
 
 def position_of_the_consumer() -> None:

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from consumer.sandbox.debian import PROMETHEUS, unpacked
+from consumer.sandbox.debian import ALERTMANAGER, PROMETHEUS, unpacked
 from consumer.sandbox.kafka import prepare
 
 _HERE = Path(__file__).parent
-RUN_SECONDS = 300
+RUN_SECONDS = 600
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say how long the service has to stay healthy."""
+    parser.addoption("--healthy-minutes", type=float, default=1.0)
 
 
 def pytest_collection_modifyitems(
@@ -21,9 +26,10 @@ def pytest_collection_modifyitems(
         "observe" in argument for argument in config.args
     )
     ours = [item for item in items if _HERE in item.path.parents]
+    limit = RUN_SECONDS + 60 * config.getoption("--healthy-minutes", 1.0)
     for item in ours:
         item.add_marker(pytest.mark.observe)
-        item.add_marker(pytest.mark.timeout(RUN_SECONDS))
+        item.add_marker(pytest.mark.timeout(limit))
     if ours and not chosen:
         config.hook.pytest_deselected(items=ours)
         items[:] = [item for item in items if item not in ours]
@@ -37,4 +43,5 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     chosen = any(_HERE in item.path.parents for item in session.items)
     if chosen and not session.config.option.collectonly:
         unpacked(PROMETHEUS)
+        unpacked(ALERTMANAGER)
         prepare()

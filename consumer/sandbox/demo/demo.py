@@ -3,6 +3,8 @@
 embedded Kafka + Target sandbox -> purchases -> the service -> reckoning
                                       |                            ^
                                       +----> recount, elsewhere ---+
+
+Observed, two replicas work while the purchases come in, and Prometheus watches.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from consumer.errors import SandboxError
+from consumer.sandbox.demo.observed import RATE, Observed, dated_now
 from consumer.sandbox.demo.reconcile import (
     Row,
     busiest_minute,
@@ -29,22 +32,17 @@ from consumer.sandbox.demo.reconcile import (
     outcome_rows,
     profile_rows,
 )
-from consumer.sandbox.demo.service_process import (
-    Metrics,
-    ServiceProcess,
-    run_command,
-)
+from consumer.sandbox.demo.replicas import Replicas
+from consumer.sandbox.demo.service_process import Metrics, run_command
 from consumer.sandbox.demo.topics import Topics
 from consumer.sandbox.demo.work import configure, recount_topic
 from consumer.sandbox.kafka import EmbeddedKafka
-from consumer.sandbox.prometheus import Prometheus
-from consumer.sandbox.purchases.produce import Produced, produce
+from consumer.sandbox.purchases.produce import Produced, prepare_topic, produce
 from consumer.sandbox.target.server import TargetSandbox
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from consumer.sandbox.demo.work import Work
     from consumer.sandbox.purchases.spec import Spec
     from consumer.sandbox.recount import Recount
 
@@ -86,7 +84,8 @@ def run_demo(
 ) -> bool:
     """Run the demo and print what happens; tell whether everything agrees.
 
-    With `observe`, a real Prometheus watches the service with the alerts.
+    With `observe`, purchases come in at a steady rate while two replicas work, and a
+    real Prometheus watches them with the alerts.
 
     `keep` is a folder for the configuration, the state and the service's log, which
     else go when the demo ends.
@@ -110,31 +109,48 @@ async def _run(
 ) -> Reckoning:
     with ExitStack() as stack:
         target = await _entered(stack, TargetSandbox())
-        work = configure(
-            folder,
-            bootstrap=bootstrap,
-            endpoint=target.endpoint,
-            application=APPLICATION,
-            topic=TOPIC,
-        )
+        works = [
+            configure(
+                part,
+                bootstrap=bootstrap,
+                endpoint=target.endpoint,
+                application=APPLICATION,
+                topic=TOPIC,
+            )
+            for part in ((folder, folder / "second") if observe else (folder,))
+        ]
+        work = works[0]
         console.print(
             f"Kafka answers at {bootstrap}, Target at {target.endpoint}; the service's "
             f"metrics will be at http://127.0.0.1:{work.port}/metrics.",
             highlight=False,
             soft_wrap=True,
         )
-        prometheus = _observed(stack, work, console) if observe else None
+        observed = None
+        if observe:
+            spec = dated_now(spec)
+            observed = stack.enter_context(Observed(folder / "prometheus", works))
+            observed.tell(console, spec)
         progress = stack.enter_context(_progress(console))
-        produced = await _produce(spec, bootstrap, progress)
+        options = {"bootstrap.servers": bootstrap}
+        await asyncio.to_thread(
+            prepare_topic, options, TOPIC, PARTITIONS, spec.start_ms
+        )
         await asyncio.to_thread(run_command, work.config, "topics", "create")
+        producing = asyncio.ensure_future(
+            _produce(spec, bootstrap, progress, RATE if observe else 0.0)
+        )
+        if not observe:  # the service finds all of them waiting
+            await producing
         pool = stack.enter_context(
             ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         )
-        recounting = asyncio.wrap_future(pool.submit(recount_topic, bootstrap, TOPIC))
-        service = stack.enter_context(ServiceProcess(work))
+        recounting = asyncio.ensure_future(_recount(pool, producing, bootstrap))
+        service = stack.enter_context(Replicas(works))
         topics = stack.enter_context(Topics(bootstrap, APPLICATION))
-        counters, rate = await _watch(service, topics, produced.events, progress)
-        seen = await asyncio.to_thread(_seen, prometheus) if prometheus else ""
+        counters, rate = await _watch(service, topics, producing, spec, progress)
+        produced = await producing
+        seen = await asyncio.to_thread(observed.seen) if observed else ""
         code = await asyncio.to_thread(service.drain, DRAIN_SECONDS)
         if code != 0:
             raise SandboxError(f"The service ended with {code}; see {work.log}.")
@@ -160,33 +176,6 @@ async def _run(
     )
 
 
-def _observed(stack: ExitStack, work: Work, console: Console) -> Prometheus:
-    """Start a Prometheus that scrapes the service as soon as it is there."""
-    console.print("Starting a real Prometheus; its first start downloads it.")
-    prometheus = stack.enter_context(
-        Prometheus(
-            work.folder / "prometheus", {"pos-consumer": [f"127.0.0.1:{work.port}"]}
-        )
-    )
-    console.print(
-        f"Prometheus answers at {prometheus.address}, the service's own page will be "
-        f"at http://127.0.0.1:{work.port}/.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return prometheus
-
-
-def _seen(prometheus: Prometheus) -> str:
-    """Say what Prometheus has seen."""
-    series = prometheus.query('count({job="pos-consumer"})')
-    count = int(float(series[0]["value"][1])) if series else 0
-    fired = ", ".join(prometheus.fired()) or "none"
-    return (
-        f"Prometheus has {count:,} series of the service; alerts that fired: {fired}."
-    )
-
-
 async def _entered(stack: ExitStack, target: TargetSandbox) -> TargetSandbox:
     """Enter the sandbox; it lives as long as the event loop."""
     await target.__aenter__()
@@ -195,7 +184,9 @@ async def _entered(stack: ExitStack, target: TargetSandbox) -> TargetSandbox:
     return target
 
 
-async def _produce(spec: Spec, bootstrap: str, progress: Progress) -> Produced:
+async def _produce(
+    spec: Spec, bootstrap: str, progress: Progress, rate: float
+) -> Produced:
     task = progress.add_task("purchases produced", total=spec.events)
     return await asyncio.to_thread(
         produce,
@@ -203,20 +194,36 @@ async def _produce(spec: Spec, bootstrap: str, progress: Progress) -> Produced:
         bootstrap_servers=bootstrap,
         topic=TOPIC,
         partitions=PARTITIONS,
+        rate=rate,
         on_progress=lambda sent: progress.update(task, completed=sent),
     )
 
 
+async def _recount(
+    pool: ProcessPoolExecutor, producing: asyncio.Future[Produced], bootstrap: str
+) -> Recount:
+    """Recount the topic in another process, as soon as it is whole."""
+    await producing
+    return await asyncio.wrap_future(pool.submit(recount_topic, bootstrap, TOPIC))
+
+
 async def _watch(
-    service: ServiceProcess, topics: Topics, events: int, progress: Progress
+    service: Replicas,
+    topics: Topics,
+    producing: asyncio.Future[Produced],
+    spec: Spec,
+    progress: Progress,
 ) -> tuple[Metrics, float]:
     """Show every stage until all has arrived; the last scrape and events a second."""
+    events = spec.events
     bars = _Bars(progress, events)
     began = folded_at = None
     moved, before = time.monotonic(), -1.0
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         service.require_running()
+        if producing.done():
+            producing.result()
         scrape = await asyncio.to_thread(service.metrics)
         now, done = time.monotonic(), bars.show(scrape)
         if done and began is None:
@@ -328,12 +335,12 @@ def _print_reckoning(reckoning: Reckoning, console: Console) -> None:
     for line in [*reckoning.differences, *reckoning.violations]:
         console.print(line, style="red", markup=False, soft_wrap=True)
     console.print(
-        f"{reckoning.events_per_second:,.0f} events a second from Kafka to profiles, "
-        "exactly once (start-up included).",
+        reckoning.seen
+        or f"{reckoning.events_per_second:,.0f} events a second from Kafka to "
+        "profiles, exactly once (start-up included).",
         highlight=False,
+        soft_wrap=True,
     )
-    if reckoning.seen:
-        console.print(reckoning.seen, highlight=False)
     console.print(
         "[bold green]Every purchase arrived, exactly once.[/]"
         if reckoning.agrees

@@ -57,6 +57,15 @@ class ServiceProcess:
         """End it, at once if it still runs."""
         self._process.close()
 
+    @property
+    def pid(self) -> int:
+        """Its process id; `SandboxError` if it does not run."""
+        self.require_running()
+        pid = self._process.pid
+        if pid is None:
+            raise SandboxError("The service has just ended.")
+        return pid
+
     def start(self) -> None:
         """Start it again after it ended."""
         self._process.start()
@@ -68,7 +77,15 @@ class ServiceProcess:
 
     def drain(self, timeout: float) -> int | None:
         """Ask it to stop; its exit code, None if it did not end in time."""
+        self.ask_to_stop()
+        return self.wait(timeout)
+
+    def ask_to_stop(self) -> None:
+        """Tell it to drain."""
         self._process.send_signal(SIGTERM)
+
+    def wait(self, timeout: float) -> int | None:
+        """Return its exit code as soon as it has ended, None after `timeout`."""
         return self._process.wait(timeout)
 
     def require_running(self) -> None:
@@ -116,13 +133,19 @@ class Metrics:
 
 def read_metrics(port: int) -> Metrics:
     """Scrape the service at a port; nothing is known while it does not answer."""
+    return Metrics(scrape(port))
+
+
+def scrape(port: int) -> str:
+    """Return what the service at a port tells, nothing while it does not answer."""
     try:
         with urllib.request.urlopen(
             f"http://127.0.0.1:{port}/metrics", timeout=_ANSWER_SECONDS
         ) as answer:
-            return Metrics(answer.read().decode())
+            text: str = answer.read().decode()
+            return text
     except (urllib.error.URLError, OSError):
-        return Metrics("")
+        return ""
 
 
 def run_command(config: Path, *arguments: str) -> None:

@@ -53,6 +53,7 @@ def configure(  # noqa: PLR0913 - what differs from run to run
     }
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
+    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "pos-consumer.toml"
     config.write_text(f"{text}{more}", encoding="utf-8")
     write_schema_folder(folder / "schemas", SCHEMA_ID)

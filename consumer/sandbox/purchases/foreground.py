@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from consumer.errors import ConfigurationError
-from consumer.sandbox.purchases.produce import Produced, produce
+from consumer.sandbox.purchases.produce import Produced, prepare_topic, produce
+from consumer.sandbox.purchases.registered import register
 from consumer.sandbox.purchases.schema import write_schema_folder
 from consumer.sandbox.purchases.spec import EXPECTED, Spec
 
@@ -25,16 +26,24 @@ def run_purchases(  # noqa: PLR0913  # each is an option of the command
     rate: float = 0.0,
     start: str = NOW,
     schemas: Path | None = None,
+    registry: str | None = None,
     console: Console | None = None,
 ) -> Produced:
     """Produce the whole stream, showing progress, and say what was produced.
 
     `start` is an ISO time, UTC unless it says otherwise, or `now`: records then end
     now, or with a `rate` start now and keep pace with the clock. With `schemas` the
-    schema is first written to that folder, named by its id.
+    schema is first written to that folder, named by its id. With `registry` it is first
+    registered there, when the topic is there, and its id is the registry's.
     """
     console = console or Console()
     spec = starting(spec, start, time.time(), rate)
+    if registry is not None:
+        options = {"bootstrap.servers": bootstrap_servers}
+        prepare_topic(options, topic, partitions, spec.start_ms)
+        number = register(registry, f"{topic}-value")
+        spec = dataclasses.replace(spec, schema_id=number)
+        console.print(f"The registry knows the purchases' schema as {number}.")
     if schemas is not None:
         path = write_schema_folder(schemas, spec.schema_id)
         console.print(f"The purchases' schema is {path}.", soft_wrap=True)

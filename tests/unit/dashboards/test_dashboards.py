@@ -229,12 +229,12 @@ def test_an_objective_is_a_bucket_of_its_histogram(
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_an_alert_asks_for_what_exists_and_has_its_section(alert: Alert) -> None:
-    """Each section says what it means, what to do, and what not to do."""
+    """Each says what it means, what to look at, what to do, and what not to do."""
     assert set(METRIC.findall(alert.expr)) <= KNOWN
     assert alert.summary.endswith(".")
     _, _, rest = RUNBOOK.partition(f"### {alert.section}\n")
     section = rest.partition("\n#")[0]
-    for part in ("**Means.**", "**Do.**", "**Do not**"):
+    for part in ("**Means.**", "**Look at.**", "**Do.**", "**Do not**"):
         assert part in section
 
 

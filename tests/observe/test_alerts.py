@@ -1,0 +1,419 @@
+"""Each alert is seen firing, by a fault that the sandbox or this test causes.
+
+The rules' windows are shortened by one factor, all alike, so that minutes are seconds;
+what they compare and against what stays as it is. Only the age of an open transaction
+is shortened, too; a loop that does not move is waited for in full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import resource
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from confluent_kafka import Consumer, Producer
+
+from consumer.failpoints import VARIABLE
+from consumer.sandbox.demo.service_process import ServiceProcess, run_command
+from consumer.sandbox.demo.work import configure
+from consumer.sandbox.ports import free_port
+from consumer.sandbox.prometheus import RULES
+from consumer.sandbox.target import Fault, FaultKind
+from consumer.sandbox.target.faults import ALWAYS
+from consumer.sandbox.target.options import TargetOptions
+from dashboards import thresholds
+from dashboards.rules import ALERTS
+from tests.observe.site import (
+    APPLICATION,
+    JOB,
+    PARTITIONS,
+    TOPIC,
+    configured,
+    foreign_key,
+    read_records,
+    site,
+)
+from tests.observe.test_healthy import jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from confluent_kafka import Message
+
+    from tests.observe.site import Site
+
+PATIENCE: Final = 180.0
+TOO_OLD_HOURS: Final = 2.0
+BURNS: Final = {
+    f"PosConsumer{what}Burn{speed}"
+    for what in ("Freshness", "Delivery")
+    for speed in ("Fast", "Steady", "Slow")
+}
+OF_TARGET: Final = BURNS | {
+    "PosConsumerDeadLetters",
+    "PosConsumerBudgetExhausted",
+    "PosConsumerBatchesStuck",
+    "PosConsumerRowsFailing",
+    "PosConsumerRowsRejected",
+    "PosConsumerThrottled",
+    "PosConsumerAuthRefused",
+    "PosConsumerUploadStuck",
+    "PosConsumerTokenExpiring",
+}
+OF_ROWS: Final = {"PosConsumerRowsLost", "PosConsumerProfilesNotFound"}
+OF_KAFKA: Final = {
+    "PosConsumerVersionWentBack",
+    "PosConsumerTransactionHanging",
+    "PosConsumerStalled",
+    "PosConsumerPartitionUnowned",
+    "PosConsumerRebalancing",
+    "PosConsumerTransactionsFailing",
+    "PosConsumerPartitionHalted",
+    "PosConsumerDegraded",
+    "PosConsumerOpenFiles",
+    "PosConsumerNotReady",
+    "PosConsumerLoopStalled",
+    "PosConsumerDown",
+}
+
+
+def test_no_alert_is_left_out() -> None:
+    """Each has a fault below."""
+    assert {alert.name for alert in ALERTS} == OF_TARGET | OF_ROWS | OF_KAFKA
+
+
+def faster(folder: Path, times: int) -> Path:
+    """Write the rules with all their durations shortened."""
+    seconds = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+    def shorter(found: re.Match[str]) -> str:
+        whole = int(found[2]) * seconds[found[3]]
+        return f"{found[1]}{max(1, whole // times)}s"
+
+    text = RULES.read_text("utf-8")
+    text = re.sub(r"(\[|for: |:)(\d+)([smhd])\b", shorter, text)
+    age = f"> {thresholds.UNSTABLE_SECONDS}"
+    assert text.count(f"unstable_seconds) {age}\n") == 1
+    text = text.replace(age, f"> {thresholds.UNSTABLE_SECONDS // times}")
+    rules = folder / "faster.yml"
+    rules.write_text(text, "utf-8")
+    return rules
+
+
+async def fires(running: Site, *names: str) -> None:
+    """Wait until the alerts have fired."""
+    deadline = time.monotonic() + PATIENCE
+    while not set(names) <= set(await asyncio.to_thread(running.prometheus.fired)):
+        if time.monotonic() > deadline:
+            now = running.prometheus.alerts()
+            states = [(one["labels"]["alertname"], one["state"]) for one in now]
+            raise AssertionError(names, states)
+        await asyncio.sleep(0.5)
+
+
+async def test_faults_of_target_and_of_tills_raise_their_alerts(
+    tmp_path: Path,
+) -> None:
+    """Refusals, delays, an account with too few calls, a token near its end."""
+    token = tmp_path / "token"
+    token.write_text(jwt(days=2), "utf-8")
+    values = {
+        "client": f'client = "acme"\ntoken = {{ file = "{token}" }}',
+        "calls_per_minute": "calls_per_minute = 60",
+        "reserve": "reserve = 0",
+        "max_age": 'max_age = "500ms"',
+        "first_poll": 'first_poll = "500ms"',
+    }
+    options = TargetOptions(processing_time=0.2, calls_per_minute=100_000)
+
+    async with site(
+        tmp_path, rules=faster(tmp_path, 60), options=options, values=values
+    ) as running:
+        running.till.poison = 0.05
+
+        async def causes(fault: Fault, *names: str) -> None:
+            running.target.order(fault)
+            await fires(running, *names)
+            running.target.account.faults.cancel()
+
+        await fires(running, "PosConsumerDeadLetters", "PosConsumerBudgetExhausted")
+        often = max(running.target.profiles(), key=lambda one: int(one[1]["orders"]))
+        await causes(Fault(FaultKind.STUCK, calls=3), "PosConsumerBatchesStuck")
+        await causes(
+            Fault(FaultKind.FAILED_UPDATES, calls=ALWAYS, rows=500),
+            "PosConsumerRowsFailing",
+        )
+        await causes(
+            Fault(
+                FaultKind.UNSUCCESSFUL, calls=ALWAYS, message="Bad", visitor=often[0]
+            ),
+            "PosConsumerRowsRejected",
+        )
+        await causes(Fault(FaultKind.HTTP_429, calls=ALWAYS), "PosConsumerThrottled")
+        await causes(
+            Fault(FaultKind.UNAUTHORIZED, calls=ALWAYS), "PosConsumerAuthRefused"
+        )
+        running.till.hours_old = TOO_OLD_HOURS
+        await causes(Fault(FaultKind.HTTP_503, calls=ALWAYS), "PosConsumerUploadStuck")
+        await fires(running, *BURNS, "PosConsumerTokenExpiring")
+        assert set(running.prometheus.fired()) >= OF_TARGET
+
+
+async def test_rows_that_come_to_nothing_raise_their_alerts(tmp_path: Path) -> None:
+    """Rows that Target confirms and loses, and visitors that it does not know."""
+    unknown = f"127.0.0.1:{free_port()}"
+    values = {
+        "calls_per_minute": "calls_per_minute = 3000",
+        "max_age": 'max_age = "500ms"',
+        "first_poll": 'first_poll = "500ms"\nsample = 1.0',
+    }
+    options = TargetOptions(processing_time=0.2, calls_per_minute=100_000)
+    async with site(
+        tmp_path,
+        rules=faster(tmp_path, 60),
+        options=options,
+        values=values,
+        jobs={f"{JOB}-v1": unknown},
+    ) as running:
+        running.target.order(Fault(FaultKind.SWALLOWED, calls=ALWAYS, rows=1_000))
+        await fires(running, "PosConsumerRowsLost")
+        running.target.account.faults.cancel()
+        with ExitStack() as stack:
+            knows_nobody = {
+                "client": 'client = "acme"\napi = "v1"\nkey = "pcId"',
+                "max_age": 'max_age = "500ms"',
+                "calls_per_minute": "calls_per_minute = 3000",
+            }
+            await asyncio.to_thread(
+                start_another, running, tmp_path / "v1", unknown, knows_nobody, stack
+            )
+            await fires(running, "PosConsumerProfilesNotFound")
+
+
+async def test_faults_of_kafka_and_of_the_process_raise_their_alerts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers in our topics and groups, a hung loop, a missing broker, a kill."""
+    hung, waiting = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    jobs = {f"{JOB}-hung": hung, f"{JOB}-waiting": waiting}
+    options = TargetOptions(processing_time=0.2, calls_per_minute=100_000)
+    values = {"max_age": 'max_age = "2s"'}
+    async with site(
+        tmp_path,
+        rules=faster(tmp_path, 30),
+        options=options,
+        values=values,
+        jobs=jobs,
+    ) as running:
+        with ExitStack() as stack:
+            monkeypatch.setenv(VARIABLE, "before-fold:3:sleep=600")
+            log = await asyncio.to_thread(
+                start_another, running, tmp_path / "hung", hung, {}, stack
+            )
+            monkeypatch.delenv(VARIABLE)
+            start_waiting(tmp_path, waiting, stack)
+            await fires(running, "PosConsumerNotReady")
+            for cause, names in (
+                (few_files, ["PosConsumerOpenFiles"]),
+                (older_copies, ["PosConsumerVersionWentBack"]),
+                (
+                    open_transactions,
+                    ["PosConsumerTransactionHanging", "PosConsumerStalled"],
+                ),
+                (stranger_stays, ["PosConsumerPartitionUnowned"]),
+                (strangers_come_and_go, ["PosConsumerRebalancing"]),
+                (copied_state, ["PosConsumerTransactionsFailing"]),
+                (a_foreign_key, ["PosConsumerPartitionHalted", "PosConsumerDegraded"]),
+            ):
+                with cause(running):
+                    await fires(running, *names)
+            await fires(running, "PosConsumerLoopStalled")
+            check_hung(hung, log.read_text("utf-8"))
+        running.replicas[0].kill()
+        await fires(running, "PosConsumerDown")
+        assert set(running.prometheus.fired()) >= OF_KAFKA
+
+
+def start_another(
+    running: Site,
+    folder: Path,
+    address: str,
+    values: Mapping[str, str],
+    stack: ExitStack,
+) -> Path:
+    """Start another application, named like its folder; its log."""
+    port = address.rpartition(":")[2]
+    work = configured(
+        folder,
+        running.kafka,
+        running.target,
+        {"port": f"port = {port}", **values},
+        application=folder.name,
+    )
+    run_command(work.config, "topics", "create")
+    stack.enter_context(ServiceProcess(work))
+    return work.log
+
+
+def start_waiting(folder: Path, address: str, stack: ExitStack) -> None:
+    """Start another one that finds no broker."""
+    nobody = f"127.0.0.1:{free_port()}"
+    work = configure(
+        folder / "waiting",
+        bootstrap=nobody,
+        endpoint="http://127.0.0.1:1",
+        application="waiting",
+        topic=TOPIC,
+    )
+    text = work.config.read_text("utf-8")
+    port = f"port = {address.rpartition(':')[2]}"
+    text = re.sub(r"^port = .*$", port, text, flags=re.MULTILINE)
+    work.config.write_text(text, "utf-8")
+    stack.enter_context(ServiceProcess(work))
+
+
+def check_hung(address: str, log: str) -> None:
+    """/livez fails and names the loop; the log has the stack that it hangs in."""
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"http://{address}/livez")
+    assert caught.value.code == 503
+    assert caught.value.read().decode().startswith("aggregate has not moved for ")
+    with urllib.request.urlopen(f"http://{address}/readyz") as answer:
+        assert answer.status == 200
+    assert log.count("A loop does not move") == 1
+    assert "in failpoint" in log or "_carry_out" in log
+
+
+@contextmanager
+def few_files(running: Site) -> Iterator[None]:
+    """Let the process come near its limit of open files."""
+    pid = running.replicas[0].pid
+    (used,) = running.prometheus.query(f'process_open_fds{{job="{JOB}"}}')
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    few = int(float(used["value"][1]) / (thresholds.OPEN_FILES_SHARE + 0.05))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, before[1]))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def older_copies(running: Site) -> Iterator[None]:
+    """Write copies of old profiles, in the wrong order, as a restored backup does."""
+    profiles = f"{APPLICATION}.profiles"
+    copies: dict[object, list[Message]] = {}
+    for record in read_records(running, profiles, 0, 500):
+        copies.setdefault(record.key(), []).append(record)
+    producer = Producer({"bootstrap.servers": running.kafka.bootstrap})
+    for record in reversed(max(copies.values(), key=len)):
+        producer.produce(
+            profiles, record.value(), record.key(), 0, headers=record.headers()
+        )
+    producer.flush(10.0)
+    yield
+
+
+@contextmanager
+def open_transactions(running: Site) -> Iterator[None]:
+    """Begin a transaction in every partition of the purchases and leave it open."""
+    value = read_records(running, TOPIC, 0, 1)[0].value()
+    producer = Producer(
+        {
+            "bootstrap.servers": running.kafka.bootstrap,
+            "transactional.id": "till",
+            "transaction.timeout.ms": 600_000,
+        }
+    )
+    producer.init_transactions(10.0)
+    producer.begin_transaction()
+    for partition in range(PARTITIONS):
+        producer.produce(TOPIC, value, b"nobody", partition)
+    producer.flush(10.0)
+    yield
+    producer.abort_transaction(10.0)
+
+
+def stranger(running: Site, leave: threading.Event) -> None:
+    """Be a member of our group until told to leave."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": running.kafka.bootstrap,
+            "group.id": f"{APPLICATION}-aggregate",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "latest",
+        }
+    )
+    consumer.subscribe([TOPIC])
+    while not leave.is_set():
+        consumer.poll(0.1)
+    consumer.close()
+
+
+@contextmanager
+def doing(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Do something on a thread meanwhile, until the event is set."""
+    leave = threading.Event()
+    thread = threading.Thread(target=work, args=(leave,))
+    thread.start()
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()
+
+
+@contextmanager
+def stranger_stays(running: Site) -> Iterator[None]:
+    """Let somebody else's consumer hold some of our partitions."""
+    with doing(lambda leave: stranger(running, leave)):
+        yield
+
+
+@contextmanager
+def strangers_come_and_go(running: Site) -> Iterator[None]:
+    """Let a replica crash again and again, as it looks to the group."""
+
+    def again(end: threading.Event) -> None:
+        while not end.is_set():
+            with doing(lambda leave: stranger(running, leave)):
+                end.wait(1.0)
+            end.wait(0.3)
+
+    with doing(again):
+        yield
+
+
+@contextmanager
+def copied_state(running: Site) -> Iterator[None]:
+    """Let another process use our transactional id, as a copied volume makes it."""
+    name = running.works[0].folder / "state" / "replica-id"
+
+    def fence(end: threading.Event) -> None:
+        while not end.is_set():
+            replica = name.read_text("utf-8").strip()
+            producer = Producer(
+                {
+                    "bootstrap.servers": running.kafka.bootstrap,
+                    "transactional.id": f"{APPLICATION}-{replica}",
+                }
+            )
+            producer.init_transactions(10.0)
+            end.wait(0.5)
+
+    with doing(fence):
+        yield
+
+
+@contextmanager
+def a_foreign_key(running: Site) -> Iterator[None]:
+    """Let a till use another key than its visitor."""
+    foreign_key(running)
+    yield
