@@ -85,7 +85,7 @@ UPLOAD: Final = Page(
                 ),
                 Panel(
                     "Calls a minute by kind",
-                    "Statuses take what files leave, and every fourth call at most "
+                    "Statuses take what files leave, and every second call at most "
                     "while files wait.",
                     (
                         Query(f"60 * {rate('calls', 'kind')}", "{{kind}}"),

@@ -23,12 +23,23 @@ MOST_BYTES: Final = 49_999_999  # Adobe says less than 50 MB; MB = 1,000,000 byt
 
 
 class BatchSettings(Group):
-    """`[target.batch]`: when a micro-batch is sealed; the first limit reached does."""
+    """`[target.batch]`: when a micro-batch is sealed; the first limit reached does.
+
+    One that is due and has no call yet goes on growing, up to `most_rows`, `max_bytes`.
+    """
 
     max_rows: int = setting(
         100_000,
-        about="The most rows of a batch file.",
+        about="How many rows a batch file is sealed with.",
         allowed=f"a whole number from 1 to {MOST_ROWS:,}",
+        ge=1,
+        le=MOST_ROWS,
+    )
+    most_rows: int = setting(
+        MOST_ROWS,
+        about="How many rows a batch file may grow to while it waits for a call, "
+        "because calls are scarce.",
+        allowed=f"a whole number from max_rows to {MOST_ROWS:,}",
         ge=1,
         le=MOST_ROWS,
     )
@@ -52,6 +63,14 @@ class BatchSettings(Group):
         "pages cannot use: it is sent and counted, or kept as rejected.",
         allowed='"warn" or "reject"',
     )
+
+    @field_validator("most_rows")
+    @classmethod
+    def _not_less(cls, most_rows: int, info: ValidationInfo) -> int:
+        if most_rows < info.data.get("max_rows", 1):
+            message = "expected at least target.batch.max_rows"
+            raise ValueError(message)
+        return most_rows
 
 
 class TokenApiSettings(Group):

@@ -171,6 +171,7 @@ class UploadStage:
         first_line = header(target.key, self._renderer.attributes)
         limits = Limits(
             max_rows=target.batch.max_rows,
+            most_rows=target.batch.most_rows,
             max_bytes=target.batch.max_bytes,
             max_age=target.batch.max_age,
             capacity=FILES_WAITING * target.batch.max_bytes + HELD_BYTES,
@@ -275,7 +276,8 @@ class UploadStage:
     async def _seal(self, group: asyncio.TaskGroup) -> None:
         """Seal a micro-batch when one is due and the one before has its slot.
 
-        Waiting for the turn lets the next file grow meanwhile.
+        Waiting for the turn lets the next file grow meanwhile: the fewer calls are
+        left, the fuller it gets.
         """
         clock = self._clock
         with self._metrics.laps("sealing", "seal", clock.monotonic) as laps:

@@ -11,8 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-STATUS_TURN: Final = 4
-"""While files wait, at most one of this many calls asks for a status."""
+STATUS_TURN: Final = 2
+"""While files wait, at most one of this many calls asks for a status. Each batch needs
+one at least: with fewer turns, batches of a lasting overload would never be confirmed.
+What a file loses in turns it gains in rows, since it grows while it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def next_slot(
 def status_may_go(calls_since_status: int, *, files_wait: bool) -> bool:
     """Whether the next slot may go to a status rather than to a file.
 
-    Statuses use what files leave, and every fourth call while files wait, so that
+    Statuses use what files leave, and every second call while files wait, so that
     neither starves the other.
     """
     return not files_wait or calls_since_status >= STATUS_TURN - 1

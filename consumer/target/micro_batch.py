@@ -41,10 +41,12 @@ KEYS: Final = ("visitor", "partition", "offset", "origin", "timestamp")
 class Limits:
     """When a micro-batch is sealed, and how many bytes may wait before it is full.
 
+    It is due with `max_rows`; until it is sealed it grows, to at most `most_rows`.
     `max_bytes` counts the file with its header; `max_age` is in seconds.
     """
 
     max_rows: int
+    most_rows: int
     max_bytes: int
     max_age: float
     capacity: int

@@ -391,7 +391,7 @@ class Pending:
         """Cut off the oldest rows that one file can take, but at least one."""
         sizes = self._ready["row"].bin.size().cast(pl.Int64).cum_sum().to_numpy()
         count = int(np.searchsorted(sizes, self._room, side="right"))
-        count = max(1, min(count, self._limits.max_rows))
+        count = max(1, min(count, self._limits.most_rows))
         return self._ready.head(count), self._ready.slice(count)
 
     def _seal(self, parts: list[pl.DataFrame]) -> list[Sealed]:

@@ -41,7 +41,7 @@ def world(*, partitions: int = 6, seed: int = 7) -> World:
         seed=seed,
         partitions=partitions,
         target={
-            "batch": {"max_rows": ROWS, "max_age": "5s"},
+            "batch": {"max_rows": ROWS, "most_rows": ROWS, "max_age": "5s"},
             "delivery": {"first_poll": "1m", "confirm_timeout": "10m"},
         },
     )

@@ -168,6 +168,37 @@ def test_lists_are_joined_in_order() -> None:
     assert shown([state, []], aggregate="top", of="text") == ["b", None]
 
 
+@pytest.mark.parametrize(
+    ("attribute", "had", "has"),
+    [
+        ({"aggregate": "mean", "of": "long"}, total(6, 3), total(0, 0)),
+        (
+            {"aggregate": "sum", "of": "long", "format": "integer"},
+            total(6),
+            total(0, 0),
+        ),
+        (
+            {"aggregate": "top", "of": "text"},
+            [{"key": "a", "weight": 1}],
+            [{"key": "a", "weight": 0}],
+        ),
+        (
+            {"aggregate": "last", "of": "text", "render": "NULLIF(value, 'none')"},
+            {"value": "some", "time": 0, "event": "e", "item": 0},
+            {"value": "none", "time": 1, "event": "f", "item": 0},
+        ),
+    ],
+)
+def test_a_value_that_disappears_sends_its_sentinel(
+    attribute: dict[str, Any], had: object, has: object
+) -> None:
+    """Target would keep the former value: an empty cell clears nothing."""
+    before, after = shown([had, has], **attribute, sentinel="gone")
+    assert before not in {None, "gone"}
+    assert after == "gone"
+    assert shown([has], **attribute) == [None]
+
+
 def test_rows_have_a_column_for_each_attribute_in_order() -> None:
     """A row is the visitor, its version and generation, then all attributes."""
     attributes = {"b": {"aggregate": "count"}, "a": {"aggregate": "min", "of": "long"}}

@@ -67,13 +67,13 @@ async def test_three_replicas_never_exceed_the_budget(clock: ManualClock) -> Non
 async def test_statuses_neither_starve_files_nor_are_starved(
     clock: ManualClock,
 ) -> None:
-    """With both waiting, one call in four asks for a status."""
+    """With both waiting, one call in two asks for a status."""
     replica = Replica(clock, range(8))
     replica.ask("submit", 60)
     replica.ask("status", 60)
     await clock.run_for(60)
     kinds = [kind for _, kind in replica.calls]
-    assert kinds.count("status") == pytest.approx(len(kinds) / 4, abs=1)
+    assert kinds.count("status") == pytest.approx(len(kinds) / 2, abs=1)
 
 
 async def test_fetches_go_when_no_status_waits(clock: ManualClock) -> None:
@@ -87,7 +87,7 @@ async def test_fetches_go_when_no_status_waits(clock: ManualClock) -> None:
     asks = [kind for kind in kinds if kind != "submit"]
     assert asks[:5] == ["status"] * 5
     assert set(asks[5:]) == {"fetch"}
-    assert len(asks) == pytest.approx(len(kinds) / 4, abs=1)
+    assert len(asks) == pytest.approx(len(kinds) / 2, abs=1)
 
 
 async def test_nothing_passes_while_the_membership_is_in_doubt(

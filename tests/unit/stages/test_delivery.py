@@ -35,7 +35,7 @@ async def test_rows_from_before_a_loss_are_not_sent_after_it() -> None:
 
     Who had it in between may have committed past the rows, counting on the intent.
     """
-    pending = Pending(Limits(10, 1_000_000, 1.0, 1_000_000), 0)
+    pending = Pending(Limits(10, 10, 1_000_000, 1.0, 1_000_000), 0)
     row = {
         "visitor": ["a"],
         "partition": [PARTITION],

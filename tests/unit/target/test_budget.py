@@ -65,7 +65,7 @@ def test_replicas_together_stay_within_the_budget(
 
 
 def test_statuses_take_what_files_leave_and_a_share_beside_them() -> None:
-    """Without files every slot may go to a status, with them one in four."""
+    """Without files every slot may go to a status, with them one in two."""
     assert status_may_go(0, files_wait=False)
     granted = []
     since = 0

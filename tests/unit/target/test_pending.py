@@ -20,7 +20,9 @@ from consumer.target.micro_batch import KEYS, Limits, Sealed, frame
 from consumer.target.offsets import Span
 from consumer.target.pending import Pending
 
-LIMITS = Limits(max_rows=100, max_bytes=10_000, max_age=30.0, capacity=100_000)
+LIMITS = Limits(
+    max_rows=100, most_rows=150, max_bytes=10_000, max_age=30.0, capacity=100_000
+)
 HEADER = 10
 
 
@@ -84,7 +86,7 @@ def test_a_batch_is_sealed_by_rows_bytes_or_age() -> None:
     by_rows = Pending(LIMITS, HEADER)
     by_rows.add(rows(0, *((n, f"v{n}") for n in range(99))), {0: 99}, 0.0)
     assert by_rows.seal(1.0) is None
-    by_rows.add(rows(0, *((n, f"v{n}") for n in range(99, 150))), {0: 150}, 0.0)
+    by_rows.add(rows(0, (99, "v99")), {0: 100}, 0.0)
     sealed = by_rows.seal(1.0)
     assert sealed is not None
     assert len(sealed) == LIMITS.max_rows
@@ -94,6 +96,11 @@ def test_a_batch_is_sealed_by_rows_bytes_or_age() -> None:
     sealed = by_bytes.seal(1.0)
     assert sealed is not None
     assert len(sealed) == 3
+    grown = Pending(LIMITS, HEADER)  # it was due, and had no call
+    grown.add(rows(0, *((n, f"v{n}") for n in range(170))), {0: 170}, 0.0)
+    sealed = grown.seal(1.0)
+    assert sealed is not None
+    assert len(sealed) == LIMITS.most_rows
     by_age = Pending(LIMITS, HEADER)
     by_age.add(rows(0, (0, "a")), {0: 1}, 5.0)
     assert by_age.due_in(20.0) == 15.0
