@@ -10,7 +10,7 @@ from bench.meter import Meter, cpu_seconds
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
 from consumer.service import load_plan
-from consumer.target.batch_file import encode_rows
+from consumer.target.batch_file import body, encode_rows
 
 if TYPE_CHECKING:
     from bench.job import Run
@@ -36,7 +36,7 @@ def main(run: Run) -> None:
         for part in parts:
             encoded = encode_rows(renderer.rows(part))
             done += len(encoded.kept)
-            size += encoded.rows.nbytes
+            size += len(body(b"", encoded.rows)[1])
             meter.at(done)
     wall, cpu = time.monotonic() - began, cpu_seconds() - used
     detail = {

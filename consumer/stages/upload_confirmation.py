@@ -284,6 +284,15 @@ class Confirmation:
         metrics = self._context.metrics
         metrics.failed_updates.inc(status.failed)
         metrics.profiles_not_found.inc(status.not_found)
+        if status.not_found:
+            log.warning(
+                "Target has no profile for some of a batch's visitors, and made none; "
+                "with v1 it only updates visitors whom it knows from a page.",
+                api=self._context.settings.target.api,
+                batch=followed.batch,
+                batch_id=followed.batch_id,
+                rows=status.not_found,
+            )
         failed = status.progress is Progress.COMPLETE and status.failed > 0
         end = "failed" if failed else str(status.progress)
         metrics.batch_ends.labels(end).inc()

@@ -131,6 +131,24 @@ async def test_a_request_is_resumed_where_it_was(
         assert done(world, request.id) == VISITORS
 
 
+async def test_what_target_refused_is_tried_again_on_request() -> None:
+    """A row that was put down goes out once more, and stays if Target takes it."""
+    async with site() as world:
+        refuse = Fault(
+            FaultKind.UNSUCCESSFUL, calls=ALWAYS, visitor="v-7", message="Bad row"
+        )
+        world.order(refuse)
+        for number in range(20):
+            world.change(f"v-{number}")
+        await settle(world)
+        assert [row.visitor for row in world.rejected.rows] == ["v-7"]
+        assert list(world.behind()) == ["v-7"]
+        world.account.faults.cancel()
+        await ended(world, world.request({"visitors": ["v-7"]}).id)
+        await settle(world)
+        assert world.behind() == {}
+
+
 async def test_a_request_that_is_taken_back_ends() -> None:
     """Removed from the control topic, nothing more is sent for it."""
     async with site(batch={"max_rows": 10, "max_age": "5s"}) as world:

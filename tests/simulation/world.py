@@ -119,6 +119,8 @@ class InProcessTarget:
         except BatchRefused as refused:
             self._account.violated(Endpoint.SUBMIT, refused.answer)
             return Reply(200, {}, answers.refused(refused.answer).encode())
+        fault = fault or self._account.fault(Endpoint.SUBMIT, file)
+        kind = fault.kind if fault else None
         if fault and kind is FaultKind.UNSUCCESSFUL:
             return Reply(200, {}, answers.refused(fault.message).encode())
         batch = self._account.take(file, v2=True, fault=fault)
