@@ -62,8 +62,9 @@ log = get_logger(__name__)
 class _Job:
     """One partition's part in sending anew; `parts` are those not known as accepted.
 
-    A part is its origin in `Pending`, its first offset and its rows. `done` and `total`
-    count rows, those of earlier owners included.
+    A part is its origin in `Pending`, its first and its next offset, and its rows.
+    What lies before `start` is accepted. `done` and `total` count rows, those of
+    earlier owners included.
     """
 
     partition: int
@@ -73,7 +74,7 @@ class _Job:
     start: int = 0
     done: int = 0
     total: int = 0
-    parts: deque[tuple[int, int, int]] = field(default_factory=deque)
+    parts: deque[tuple[int, int, int, int]] = field(default_factory=deque)
     reported_at: float = float("-inf")
 
 
@@ -221,7 +222,8 @@ class Resync:
             context.pending.offer, job.partition, rows, origin, now
         )
         context.metrics.resent_rows.labels(job.cause).inc(offered)
-        job.parts.append((origin, where[0][0], sum(b - a + 1 for a, b in where)))
+        asked = sum(last - first + 1 for first, last in where)
+        job.parts.append((origin, where[0][0], where[-1][1] + 1, asked))
         context.changed.set()
 
     def _read(
@@ -256,11 +258,11 @@ class Resync:
         context = self._context
         waiting = await context.worker(context.pending.open_origins)
         while job.parts and job.parts[0][0] not in waiting:
-            _, _, rows = job.parts.popleft()
+            _, _, job.start, rows = job.parts.popleft()
             job.done += rows
         if context.clock.monotonic() - job.reported_at >= REPORT_SECONDS:
             await self._report(job, "running")
-        return sum(waiting.get(origin, 0) for origin, _, _ in job.parts)
+        return sum(waiting.get(origin, 0) for origin, *_ in job.parts)
 
     async def _report(self, job: _Job, state: str) -> None:
         """Write how far a request is, so that all see it and a next owner goes on."""
