@@ -8,6 +8,8 @@ committed was not written.
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -74,14 +76,23 @@ class Replayer:
             for note in _notes(topic_id, copies, reached, at):
                 self._producer.produce(self._control, encode(note), note.key, 0)
             self._producer.commit_transaction(CALL_SECONDS)
-        except (KafkaException, BufferError) as error:
+        except BaseException as error:
+            # Left open, it would keep every reader of the topic waiting.
+            with suppress(KafkaException):
+                self._producer.abort_transaction(CALL_SECONDS)
+            if isinstance(error, SystemError):
+                # A fatal error that came up within a delivery callback.
+                error = error.__cause__ or error
             if isinstance(error, KafkaException):
                 raise broker_error(error, DOING) from error
-            raise TransactionFailed("Too much was to be replayed at once.") from error
+            raise
 
     def close(self) -> None:
         """Let go of the broker; what was not committed is rolled back."""
-        self._producer.close()
+        with suppress(KafkaException), warnings.catch_warnings():
+            # A fenced one says once more that it is; it is closed all the same.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            self._producer.close()
 
     def _produced(self, topic: str, copies: Sequence[Copy]) -> list[int]:
         """Produce the copies; gives the offset of each."""

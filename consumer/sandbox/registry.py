@@ -7,6 +7,7 @@ schemas in memory.
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import time
 import urllib.error
@@ -66,6 +67,16 @@ class EmbeddedRegistry:
         """Raise SandboxError, with the end of the log, if the registry has ended."""
         if self._process is None or not self._process.running:
             raise self._failure("The registry has ended")
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): connections stay open, nothing answers."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused registry go on (SIGCONT)."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End the registry."""

@@ -49,6 +49,7 @@ class Choice:
         """Replay to `sources`, by topic; `fetch` reads one record of such a topic."""
         self._sources = sources
         self._fetch = fetch
+        self._chosen: set[tuple[str, int, int]] = set()
 
     def of(self, letter: Letter) -> tuple[str, Copy] | str:
         """Give a letter's topic and copy, or why there is none."""
@@ -58,17 +59,20 @@ class Choice:
         source = self._sources.get(kept.topic)
         if source is None or source.topic_id != kept.topic_id:
             return OTHER_TOPIC
-        if kept.offset in source.replayed.get(kept.partition, {}):
+        place = kept.topic, kept.partition, kept.offset
+        replayed = source.replayed.get(kept.partition, {})
+        if kept.offset in replayed or place in self._chosen:
             return AGAIN
         key, value, own = letter.key, letter.value, kept.headers
         if kept.whole_bytes is not None:
-            whole = self._fetch(kept.topic, kept.partition, kept.offset)
+            whole = self._fetch(*place)
             if whole is None or _hash(whole.values[0]) != kept.whole_sha256:
                 return GONE
             key, value, own = whole.keys[0], whole.values[0], whole.headers(0)
         headers = [*_without_origin(own), *_origin(kept)]
         if size(key, value, headers) > source.largest:
             return TOO_LARGE
+        self._chosen.add(place)
         copy = Copy(kept.partition, kept.offset, kept.timestamp, key, value, headers)
         return kept.topic, copy
 

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import ipaddress
 import json
+import time
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from consumer.config.records import RegistrySettings
 from consumer.errors import ConfigurationError, RegistryUnreachable, SchemaError
-from consumer.events.registered import RegisteredSchemas
+from consumer.events.registered import (
+    DOWN_SECONDS,
+    UNKNOWN_SECONDS,
+    RegisteredSchemas,
+)
 from consumer.kafka.registry import Registry
 from consumer.sandbox.registry import EmbeddedRegistry
 from tests.contract.registry import RegistryServer
@@ -180,4 +185,38 @@ def test_a_real_registry_answers_as_expected(
     schemas = RegisteredSchemas(registry, "purchases-value", tmp_path / "cache")
     assert schemas.newest()[0] == second
     assert schemas.name(first) == f"Schema {first} (version 1 of purchases-value)"
+    registry.close()
+
+
+@pytest.mark.timeout(180)
+def test_a_real_registry_that_hangs_or_is_late_is_told_from_one_that_says_no(
+    apicurio: EmbeddedRegistry, tmp_path: Path
+) -> None:
+    """Unknown is an answer, and may change; no answer is none, and is waited out."""
+    now = 0.0
+    known = register(apicurio.address, "late-value", TEXT.replace('"a"', '"known"'))
+    registry = Registry(apicurio.address)
+    schemas = RegisteredSchemas(
+        registry, "late-value", tmp_path / "late", monotonic=lambda: now
+    )
+    assert schemas.codec(known) is not None
+    assert schemas.codec(known + 1) is None
+    other = TEXT.replace('"a"', '"late"')
+    assert register(apicurio.address, "late-value", other) == known + 1
+    now += UNKNOWN_SECONDS
+    assert schemas.codec(known + 1) is not None
+
+    apicurio.pause()
+    try:
+        began = time.monotonic()
+        with pytest.raises(RegistryUnreachable):
+            schemas.codec(known + 2)
+        with pytest.raises(RegistryUnreachable):
+            schemas.codec(known + 3)
+        assert time.monotonic() - began < 15.0
+        assert schemas.codec(known) is not None
+    finally:
+        apicurio.resume()
+    now += DOWN_SECONDS
+    assert schemas.codec(known + 2) is None
     registry.close()

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from confluent_kafka import Producer
 
 from consumer.events.codecs import Codec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = (ROOT / "schemas" / "purchase.avsc").read_text(encoding="utf-8")
-PATIENCE = 40.0
+PATIENCE = 90.0
 
 
 def send(bootstrap: str, topic: str, schema_id: int, partition: int = 0) -> None:
@@ -41,6 +42,7 @@ def wait_for(service: ServiceProcess, name: str, least: float, **labels: str) ->
         time.sleep(0.1)
 
 
+@pytest.mark.timeout(180)
 def test_an_outage_of_the_registry_is_waited_out(
     kafka: EmbeddedKafka, topic_factory: TopicFactory, tmp_path: Path
 ) -> None:

@@ -15,7 +15,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented 
 )
 
 from consumer.config import load_settings
-from tests.integration.shop import ask, item, purchase, wait_for
+from consumer.errors import ProducerFenced
+from consumer.kafka.control import Control
+from consumer.kafka.excerpt import Excerpt
+from consumer.kafka.replayer import Copy, Replayer
+from consumer.kafka.topics import TopicAdmin
+from tests.integration.shop import NOON, ask, item, purchase, wait_for
 
 if TYPE_CHECKING:
     from tests.integration.shop import Shop
@@ -121,3 +126,27 @@ def test_too_many_in_a_row_halt_their_partition_until_the_limit_is_raised(
         wait_for(service, "pos_consumer_records_total", 3)
         assert service.drain(60) == 0
     assert len(listed(capsys, shop)) == 5
+
+
+def test_a_replay_that_was_overtaken_has_written_nothing(shop: Shop) -> None:
+    """Who begins to replay fences who was replaying: copies and notes go together."""
+    settings = load_settings(shop.config)
+    topic_id = TopicAdmin(settings).states([shop.topic])[shop.topic].topic_id
+    copy = Copy(0, 7, NOON, b"ann", b"broken", [("pos-consumer-origin-offset", b"7")])
+    overtaken, newer = Replayer(settings), Replayer(settings)
+    with pytest.raises(ProducerFenced):
+        overtaken.write(shop.topic, topic_id, [copy], 1.0)
+    overtaken.close()
+    assert Control(settings).read().replayed(topic_id, 0) == {}
+    newer.write(shop.topic, topic_id, [copy], 2.0)
+    newer.close()
+    noted = Control(settings).read().replayed(topic_id, 0)
+    with Excerpt(settings, shop.topic) as excerpt:
+        # A commit is answered a moment before it can be read.
+        while not (found := [*excerpt.read(0)]):
+            pass
+    (records,) = found
+    assert records.values == [b"broken"]
+    assert records.timestamps.tolist() == [NOON]
+    assert records.headers(0) == copy.headers
+    assert noted == {7: int(records.offsets[0])}

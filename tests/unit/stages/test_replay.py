@@ -101,6 +101,13 @@ def test_what_was_replayed_is_left_alone() -> None:
     assert isinstance(choice(replayed={71: 900}).of(refused()), tuple)
 
 
+def test_two_letters_of_one_record_are_one() -> None:
+    """A topic of dead letters outlives the state: a record may be refused anew."""
+    one = choice()
+    assert isinstance(one.of(refused()), tuple)
+    assert one.of(refused()) == AGAIN
+
+
 def test_letters_of_other_topics_are_left_alone() -> None:
     """A topic that was recreated under its name is another one."""
     assert choice(topic_id="id-2").of(refused()) == OTHER_TOPIC
