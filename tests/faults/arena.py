@@ -8,11 +8,13 @@ so the same seed gives the same faults in the same order, not the same interleav
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Final, Self
@@ -48,6 +50,17 @@ MOST_MEMORY_KB: Final = 900_000
 ASK_SECONDS: Final = 15.0
 PIECE_SECONDS: Final = 1.0  # purchases come in pieces, each a seed of its own
 MOST_PIECES: Final = 1_000
+DAY: Final = date(2026, 1, 1)  # of the purchases
+SLIDING: Final = """
+[profiles]
+tick_over = "1s"
+
+[attributes.units_today]
+aggregate = "sum"
+from = "items"
+of = "quantity"
+window = "1d"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,9 @@ class Plan:
     strategy: str = ""
     wired: bool = False  # the service speaks to the broker through the wire
     mutant: str = ""
+    # Seconds from the start of a run until its clocks show midnight, if they do: the
+    # day of the purchases has passed, and an attribute that counts it slides.
+    midnight: float | None = None
 
 
 class Failed(AssertionError):  # noqa: N818 - it says what happened
@@ -96,6 +112,7 @@ class Arena:
     stack: ExitStack
     random: random.Random = field(init=False)
     instances: list[Instance] = field(default_factory=list)
+    clock_ahead: float = 0.0
     target: TargetSandbox = field(init=False)
     admin: AdminClient = field(init=False)
     _producing: threading.Thread | None = None
@@ -106,6 +123,9 @@ class Arena:
     def __enter__(self) -> Self:
         """Make the topics and the sandbox of Target."""
         self.random = random.Random(f"{self.name} {self.seed}")
+        if self.plan.midnight is not None:
+            midnight = datetime.combine(DAY + timedelta(days=1), dt.time(), UTC)
+            self.clock_ahead = midnight.timestamp() - time.time() - self.plan.midnight
         # Unmetered calls: these runs are about faults, not about waiting.
         options = TargetOptions(calls_per_minute=100_000, processing_time=0.3)
         self.target = self.stack.enter_context(
@@ -171,7 +191,9 @@ class Arena:
             endpoint=self.target.endpoint,
             application=self.name,
             topic=self.topic,
-            more="\n[kafka.consumer]\n" + "\n".join(consumer) + "\n",
+            more="\n[kafka.consumer]\n"
+            + "\n".join(consumer)
+            + ("\n" if plan.midnight is None else SLIDING),
         )
         text = work.config.read_text(encoding="utf-8")
         for was, shall in (
@@ -201,7 +223,7 @@ class Arena:
         one = self.instances[number]
         one.start(
             failpoint=failpoint,
-            clock_ahead=clock_ahead,
+            clock_ahead=clock_ahead or self.clock_ahead,
             clock_jumps_after=clock_jumps_after,
         )
         return one

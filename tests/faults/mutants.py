@@ -95,9 +95,9 @@ def store_before_the_commit() -> None:
             store()
         return original_commit(self, *args)
 
-    def write(self: AggregateStage, outputs: Any, *others: Any) -> None:  # noqa: ANN401 - as it is
+    def write(self: AggregateStage, outputs: Any, *others: Any, **named: Any) -> None:  # noqa: ANN401 - as it is
         committing[:] = [lambda: self._store(outputs, {})]
-        original_write(self, outputs, *others)
+        original_write(self, outputs, *others, **named)
 
     _replace(TransactionalProducer, "commit", commit)
     _replace(AggregateStage, "_write", write)
@@ -128,7 +128,7 @@ def position_of_the_consumer() -> None:
     _replace(InputConsumer, "consume", consume)
     original_write = AggregateStage._write
 
-    def write(self: AggregateStage, outputs: Any, *others: Any) -> None:  # noqa: ANN401 - as it is
+    def write(self: AggregateStage, outputs: Any, *others: Any, **named: Any) -> None:  # noqa: ANN401 - as it is
         from dataclasses import replace
 
         from consumer.profiles import state_records
@@ -142,9 +142,31 @@ def position_of_the_consumer() -> None:
             position = replace(position, next_offset=place.offset)
             output.changes = replace(output.changes, position=position)
             output.state[-1] = state_records.to_records(position, {}, [])[-1]
-        original_write(self, outputs, *others)
+        original_write(self, outputs, *others, **named)
 
     _replace(AggregateStage, "_write", write)
+
+
+def tick_without_offsets() -> None:
+    """What the daily tick writes is fenced by nothing."""
+    original_tick = AggregateStage._tick
+    ticking: list[bool] = []
+
+    def tick(self: AggregateStage, *args: Any) -> None:  # noqa: ANN401 - as it is
+        ticking.append(True)
+        try:
+            original_tick(self, *args)
+        finally:
+            ticking.pop()
+
+    original = TransactionalProducer._send_offsets
+
+    def send(self: TransactionalProducer, *args: Any) -> None:  # noqa: ANN401 - as it is
+        if not ticking:
+            original(self, *args)
+
+    _replace(AggregateStage, "_tick", tick)
+    _replace(TransactionalProducer, "_send_offsets", send)
 
 
 def restore_to_the_committed_end() -> None:
@@ -166,5 +188,6 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
         producer_not_recycled,
         position_of_the_consumer,
         restore_to_the_committed_end,
+        tick_without_offsets,
     )
 }

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaError, Producer, TopicPartition
@@ -20,13 +20,13 @@ from confluent_kafka import KafkaError, Producer, TopicPartition
 from consumer.config import load_settings
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
-from consumer.sandbox.accumulators import DEMO_ATTRIBUTES
+from consumer.sandbox.accumulators import DEMO_ATTRIBUTES, Attribute
 from consumer.sandbox.demo.work import SCHEMA_ID
 from consumer.sandbox.purchases.read_back import read_back
 from consumer.sandbox.purchases.schema import SCHEMA
 from consumer.sandbox.recount import Record, Recount, recount
 from consumer.service import load_plan
-from tests.faults.arena import MOST_MEMORY_KB, Failed
+from tests.faults.arena import DAY, MOST_MEMORY_KB, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +40,9 @@ EXAMPLES: Final = 3
 IDS_KEY: Final = struct.Struct(">3sQQ")
 ID_BYTES: Final = 16
 REASON: Final = "pos-consumer-reason"
+SLIDING: Final = Attribute(
+    "units_today", "sum", of=lambda row: row["quantity"], items=True, window=1
+)
 
 Row = dict[str, str]
 
@@ -74,10 +77,12 @@ def findings(arena: Arena, *, in_order_at_target: bool = True) -> list[str]:
         if outcome == "dead_lettered":
             letters.append((record.partition, record.offset, reason))
 
+    slides = arena.plan.midnight is not None
     expected = recount(
         read_back(arena.bootstrap, arena.topic),
-        DEMO_ATTRIBUTES,
+        (*DEMO_ATTRIBUTES, SLIDING) if slides else DEMO_ATTRIBUTES,
         {SCHEMA_ID: SCHEMA},
+        today=DAY + timedelta(days=1),
         watch=watch,
     )
     names = ("profiles", "state", "dead-letters")

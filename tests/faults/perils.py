@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 TOO_LATE_SECONDS: Final = 12.0
 MOST_INSTANCES: Final = 4
 PASSED_SECONDS: Final = 10.0
+# Nothing is rekeyed in these runs, and no day passes.
+PHASES: Final = [n for n in NAMES if not {"tick", "rekey"} & {*n.split("-")}]
 EMPTY_SECONDS: Final = 20.0
 
 
@@ -140,7 +142,7 @@ def too_long_in_a_phase(arena: Arena) -> Generator[None, None, None]:
 
 
 def _order(arena: Arena, action: str) -> str:
-    return f"{arena.random.choice(NAMES)}:{arena.random.randint(1, 4)}:{action}"
+    return f"{arena.random.choice(PHASES)}:{arena.random.randint(1, 4)}:{action}"
 
 
 def broker_killed(arena: Arena) -> Generator[None, None, None]:

@@ -49,6 +49,12 @@ def test_killed_at_each_boundary_nothing_is_lost_or_doubled(
     runs.killed_at(arena, arena.random.sample(names, len(names)))
 
 
+def test_killed_in_the_daily_tick(arenas: Arenas) -> None:
+    """What slid and what did not is found out by the next start."""
+    arena = arenas(Plan(static=True, midnight=runs.MIDNIGHT))
+    runs.killed_at(arena, ["before-tick", "after-tick-produce"])
+
+
 @pytest.mark.parametrize("turn", range(3))
 def test_one_of_three_killed_at_random(arenas: Arenas, turn: int) -> None:
     """Instances that die at any moment are replaced by the others and come back."""

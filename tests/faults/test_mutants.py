@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,11 @@ def _killed(arena: Arena) -> None:
     runs.killed_at(arena, ["after-fold", "after-commit"])
 
 
+def _ticking(arena: Arena) -> None:
+    runs.zombie_in_the_tick(arena, "before-tick")
+
+
+PLANS = {"tick_without_offsets": Plan(midnight=runs.MIDNIGHT)}
 CATCHES: dict[str, tuple[Callable[[Arena], None], str]] = {
     "offsets_outside_the_transaction": (_zombie, WRONG),
     "transactions_without_offsets": (_zombie, WRONG),
@@ -40,6 +46,7 @@ CATCHES: dict[str, tuple[Callable[[Arena], None], str]] = {
     "producer_not_recycled": (_fenced, STANDS_STILL),
     "position_of_the_consumer": (_killed, WRONG),
     "restore_to_the_committed_end": (runs.hanging_transaction, WRONG),
+    "tick_without_offsets": (_ticking, WRONG),
 }
 
 
@@ -48,7 +55,7 @@ CATCHES: dict[str, tuple[Callable[[Arena], None], str]] = {
 def test_a_broken_service_is_caught(arenas: Arenas, mutant: str) -> None:
     """Some run finds what is wrong, not merely that something is."""
     run, reason = CATCHES[mutant]
-    arena = arenas(Plan(mutant=mutant))
+    arena = arenas(replace(PLANS.get(mutant, Plan()), mutant=mutant))
 
     with pytest.raises(Failed, match=reason):
         run(arena)
