@@ -50,9 +50,10 @@ CACHE_SHARE: Final = 2  # one part in so many of [aggregate] memory
 class Restoring:
     """A partition whose store is being brought up to date.
 
-    What was read up to `tails` waits in memory, `size` bytes of it, the latest of each
-    visitor: written to the store in few large and sorted parts, each page is written
-    once or twice. What waits when the partition is lost is read again.
+    Of the `records` read, those `waiting` are in memory, the latest of each visitor, up
+    to the offsets in `tails` and some `size` bytes: in few large and sorted parts, each
+    page of the store is written once or twice. If the partition is lost, they are read
+    again.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Restoring:
     began: float
     tails: Tails
     records: int = 0
+    waiting: int = 0
     size: int = 0
     profiles: dict[bytes, bytes | None] = field(default_factory=dict)
     state: list[tuple[bytes, bytes | None]] = field(default_factory=list)
@@ -77,6 +79,7 @@ class Restoring:
 
     def _count(self, values: Sequence[bytes | None]) -> None:
         self.records += len(values)
+        self.waiting += len(values)
         self.size += sum([len(value) for value in values if value])
         self.size += ENTRY_OVERHEAD * len(values)
 
@@ -105,7 +108,8 @@ class Restoring:
                 tails=self.tails,
             )
         )
-        self.profiles, self.state, self.size = {}, [], 0
+        self.profiles, self.state = {}, []
+        self.waiting = self.size = 0
 
 
 class Partitions:
@@ -322,10 +326,15 @@ class Partitions:
         else:
             one.take_state(tail.keys, tail.values)
             one.tails = replace(one.tails, state=tail.next_offset)
-        self._metrics.restored_records.inc(len(tail.keys))
         share = self._settings.aggregate.memory // CACHE_SHARE
         if one.size > share // len(self.restoring):
-            one.write(self._agenda_of)
+            self._keep(one)
+
+    def _keep(self, one: Restoring) -> None:
+        """Write what has been restored so far."""
+        waiting = one.waiting
+        one.write(self._agenda_of)
+        self._metrics.restored_records.inc(waiting)
 
     def _agenda_of(self, profiles: list[tuple[bytes, bytes]]) -> list[bytes]:
         """Give the agenda's entries of restored profiles; none costs nothing."""
@@ -341,7 +350,7 @@ class Partitions:
 
     def _start(self, one: Restoring) -> None:
         """Let a restored partition flow from the state's own position."""
-        one.write(self._agenda_of)
+        self._keep(one)
         position = one.store.position
         is_new = position is None
         if position is None:
