@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 SHOW_SECONDS: Final = 1.0
 MEASURE_SECONDS: Final = 30.0
+TELL_SECONDS: Final = 10.0
 _BLOCK: Final = 512  # bytes, whatever the file system's own blocks are
 _STAGE: Final = "aggregate"
 
@@ -47,7 +48,7 @@ class AggregateReport(LoopReport):
         self._board = board
         self._health = health
         self._state_dir = state_dir
-        self._shown_at = self._measured_at = float("-inf")
+        self._shown_at = self._measured_at = self._told_at = float("-inf")
 
     def committed(self, prepared: Prepared) -> None:
         """Record what a committed batch was."""
@@ -95,18 +96,19 @@ class AggregateReport(LoopReport):
             {f"partition {n}": f"waits: {why}" for n, why in held.items()}
             | {f"partition {n}": str(halt) for n, halt in partitions.halted.items()}
         )
-        if partitions.restoring:
-            self._health.wait(f"restoring {len(partitions.restoring)} partitions")
+        now = time.monotonic()
+        progress = partitions.progress()
+        if progress:
+            self._restoring(progress, now)
         elif not waiting:
             self._health.ready()
-        now = time.monotonic()
         if now - self._shown_at < SHOW_SECONDS:
             return
         self._shown_at = now
         for number, running in partitions.running.items():
             state = "waits: " + held[number] if number in held else "running"
             self._show_running(running, ends.get(number), state)
-        for number, (done, left) in partitions.progress().items():
+        for number, (done, left) in progress.items():
             self._metrics.restore_remaining_records.labels(str(number)).set(left)
             restored = done / max(1, done + left)
             self._board.partition(
@@ -118,6 +120,16 @@ class AggregateReport(LoopReport):
         if now - self._measured_at >= MEASURE_SECONDS:
             self._measured_at = now
             self._metrics.store_bytes.set(_disk_bytes(self._state_dir))
+
+    def _restoring(self, progress: Mapping[int, tuple[int, int]], now: float) -> None:
+        """Tell how far a restore is, records done and left by partition."""
+        done = sum(part[0] for part in progress.values())
+        left = sum(part[1] for part in progress.values())
+        share = f"{done / max(1, done + left):.0%}"
+        self._health.wait(f"restoring {len(progress)} partitions, {share} done")
+        if now - self._told_at >= TELL_SECONDS:
+            self._told_at = now
+            log.info("restoring", partitions=len(progress), records=done, left=left)
 
     def _show_running(
         self, partition: OpenPartition, end: int | None, state: str
