@@ -44,9 +44,8 @@ class AggregateReport(LoopReport):
         state_dir: Path,
     ) -> None:
         """Have nothing shown yet."""
-        super().__init__(metrics, _STAGE)
+        super().__init__(metrics, _STAGE, health)
         self._board = board
-        self._health = health
         self._state_dir = state_dir
         self._shown_at = self._measured_at = self._told_at = float("-inf")
 

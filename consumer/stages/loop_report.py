@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from consumer.errors import PosConsumerError
     from consumer.frames import Records
     from consumer.kafka.input import Rebalance
+    from consumer.telemetry.health import Component
     from consumer.telemetry.labels import Stage
     from consumer.telemetry.metrics import Metrics
 
@@ -21,10 +22,11 @@ log = structlog.get_logger(__name__)
 class LoopReport:
     """Used by the stage's thread only; told facts once a batch, never once an event."""
 
-    def __init__(self, metrics: Metrics, stage: Stage) -> None:
+    def __init__(self, metrics: Metrics, stage: Stage, health: Component) -> None:
         """Count under the name of `stage`."""
         self._metrics = metrics
         self._stage = stage
+        self._health = health
 
     def taken(self, records: Records) -> int:
         """Count records taken to be worked; returns their bytes."""
@@ -49,6 +51,7 @@ class LoopReport:
     def recovering(self, error: PosConsumerError) -> None:
         """Record why everything starts over."""
         log.warning("starting over from the last commit", what=error.what)
+        self._health.wait("starting over from the last commit")
         self._metrics.transactions.labels("failed").inc()
         self._metrics.producer_recycles.labels(_cause(error)).inc()
 

@@ -26,9 +26,8 @@ class RekeyReport(LoopReport):
 
     def __init__(self, metrics: Metrics, board: StatusBoard, health: Component) -> None:
         """Have nothing shown yet."""
-        super().__init__(metrics, _STAGE)
+        super().__init__(metrics, _STAGE, health)
         self._board = board
-        self._health = health
         self._shown: dict[int, str] = {}
         self._shown_at = float("-inf")
 
