@@ -48,6 +48,7 @@ SETTLE_SECONDS: Final = 75.0
 DRAIN_SECONDS: Final = 40.0
 MOST_MEMORY_KB: Final = 900_000
 ASK_SECONDS: Final = 15.0
+TICKED_SECONDS: Final = 4.0  # from midnight until all that slid is written
 PIECE_SECONDS: Final = 1.0  # purchases come in pieces, each a seed of its own
 MOST_PIECES: Final = 1_000
 DAY: Final = date(2026, 1, 1)  # of the purchases
@@ -112,9 +113,9 @@ class Arena:
     stack: ExitStack
     random: random.Random = field(init=False)
     instances: list[Instance] = field(default_factory=list)
-    clock_ahead: float = 0.0
     target: TargetSandbox = field(init=False)
     admin: AdminClient = field(init=False)
+    _clock_ahead: float = 0.0
     _producing: threading.Thread | None = None
     _enough: threading.Event = field(default_factory=threading.Event)
     _pieces: int = 0
@@ -125,7 +126,7 @@ class Arena:
         self.random = random.Random(f"{self.name} {self.seed}")
         if self.plan.midnight is not None:
             midnight = datetime.combine(DAY + timedelta(days=1), dt.time(), UTC)
-            self.clock_ahead = midnight.timestamp() - time.time() - self.plan.midnight
+            self._clock_ahead = midnight.timestamp() - time.time() - self.plan.midnight
         # Unmetered calls: these runs are about faults, not about waiting.
         options = TargetOptions(calls_per_minute=100_000, processing_time=0.3)
         self.target = self.stack.enter_context(
@@ -205,7 +206,9 @@ class Arena:
             assert was in text
             text = text.replace(was, shall)
         work.config.write_text(text, encoding="utf-8")
-        instance = Instance(number, work, plan.mutant)
+        instance = Instance(
+            number, work, mutant=plan.mutant, clock_ahead=self._clock_ahead
+        )
         self.instances.append(instance)
         return instance
 
@@ -214,7 +217,7 @@ class Arena:
         number: int = 0,
         *,
         failpoint: str = "",
-        clock_ahead: float = 0.0,
+        clock_ahead: float | None = None,
         clock_jumps_after: float = 0.0,
     ) -> Instance:
         """Start an instance, adding it and those before it if there are fewer."""
@@ -223,7 +226,7 @@ class Arena:
         one = self.instances[number]
         one.start(
             failpoint=failpoint,
-            clock_ahead=clock_ahead or self.clock_ahead,
+            clock_ahead=clock_ahead,
             clock_jumps_after=clock_jumps_after,
         )
         return one
@@ -335,6 +338,19 @@ class Arena:
         running = [one for one in self.instances if one.running]
         if not running:
             raise Failed(f"No instance runs.\n{self.last_words()}")
+        self._wait_arrived(running, seconds)
+        if self.plan.midnight is not None:
+            while self._today() == DAY:
+                self.sleep(LOOK_SECONDS)
+            self.sleep(TICKED_SECONDS)
+            self._wait_arrived(running, seconds)
+        self.drain(*[one.number for one in running])
+
+    def _today(self) -> date:
+        """Give the day that the instances' clocks show."""
+        return datetime.fromtimestamp(time.time() + self._clock_ahead, UTC).date()
+
+    def _wait_arrived(self, running: list[Instance], seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while (missing := self._missing(running)) is not None:
             for one in running:
@@ -345,7 +361,6 @@ class Arena:
             if time.monotonic() > deadline:
                 raise Failed(f"After {seconds:g} s: {missing}.\n{self.last_words()}")
             self.sleep(LOOK_SECONDS)
-        self.drain(*[one.number for one in running])
 
     def drain(self, *numbers: int) -> None:
         """End instances in order; `Failed` where one does not end well."""

@@ -23,7 +23,8 @@ from tests.faults.arena import Arena, Plan, World
 from tests.faults.broker import broker_with_wire
 from tests.faults.loop import Loop
 from tests.faults.oracle import check
-from tests.faults.perils import PERILS
+from tests.faults.perils import PERILS, clock_wrong
+from tests.faults.runs import MIDNIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -55,17 +56,22 @@ class Composition:
     def __str__(self) -> str:
         """Say it in one line."""
         how = self.plan.strategy or self.plan.protocol
-        static = ", static" if self.plan.static else ""
+        marks = ", static" if self.plan.static else ""
+        marks += ", a day passes" if self.plan.midnight else ""
         faults = ", ".join(kind.name for kind in self.kinds)
-        return f"{self.instances} of {how}{static}: {faults}"
+        return f"{self.instances} of {how}{marks}: {faults}"
 
 
 def compose(seed: int) -> Composition:
     """Draw a composition."""
     drawn = random.Random(f"composition {seed}")
-    kinds = tuple(drawn.choices(PERILS, k=drawn.randint(2, 4)))
+    midnight = drawn.choice([None, None, MIDNIGHT])
+    # With a wrong clock nobody could say what day a profile is to be as of.
+    possible = [k for k in PERILS if midnight is None or k.peril is not clock_wrong]
+    kinds = tuple(drawn.choices(possible, k=drawn.randint(2, 4)))
     plan = replace(
         drawn.choice(MEMBERSHIPS),
+        midnight=midnight,
         wired=any("wire" in kind.needs for kind in kinds),
         partitions=drawn.choice([1, 4, 4, 6]),
         visitors=drawn.choice([50, 1_500, 10_000]),

@@ -27,19 +27,26 @@ _LOG_LINES: Final = 15
 class Instance:
     """Starts, faults and ends the service on one configuration."""
 
-    def __init__(self, number: int, work: Work, mutant: str) -> None:
-        """Run nothing yet; `mutant` names what is broken in it on purpose, if any."""
+    def __init__(
+        self, number: int, work: Work, *, mutant: str = "", clock_ahead: float = 0.0
+    ) -> None:
+        """Run nothing yet.
+
+        `mutant` names what is broken in it on purpose, if anything is; its clock is
+        ahead by so many seconds, unless a start says otherwise.
+        """
         self.number = number
         self.work = work
         self.highest_kb = 0
         self._mutant = mutant
+        self._clock_ahead = clock_ahead
         self._process: SupervisedProcess | None = None
 
     def start(
         self,
         *,
         failpoint: str = "",
-        clock_ahead: float = 0.0,
+        clock_ahead: float | None = None,
         clock_jumps_after: float = 0.0,
     ) -> None:
         """Start it, with orders for its failpoints, or with a clock that is wrong.
@@ -49,8 +56,9 @@ class Instance:
         self.close()
         variables = [f"POS_CONSUMER_FAILPOINT={failpoint}"] if failpoint else []
         how = ["-m", "consumer"]
-        if self._mutant or clock_ahead:
-            clock = f"{clock_ahead},{clock_jumps_after}"
+        ahead = self._clock_ahead if clock_ahead is None else clock_ahead
+        if self._mutant or ahead:
+            clock = f"{ahead},{clock_jumps_after}"
             how = [str(LAUNCHER), self._mutant, clock]
         self._process = SupervisedProcess(
             [
