@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tests.faults.wire import Wire
 
 LOOK_SECONDS: Final = 0.25
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 120.0
 SETTLE_SECONDS: Final = 75.0
 DRAIN_SECONDS: Final = 40.0
 MOST_MEMORY_KB: Final = 900_000
@@ -76,9 +76,9 @@ class Plan:
     strategy: str = ""
     wired: bool = False  # the service speaks to the broker through the wire
     mutant: str = ""
-    # Seconds from the start of a run until its clocks show midnight, if they do: the
-    # day of the purchases has passed, and an attribute that counts it slides.
-    midnight: float | None = None
+    # The clocks show the day of the purchases, which an attribute counts, until it is
+    # over: then all profiles slide.
+    slides: bool = False
 
 
 class Failed(AssertionError):  # noqa: N818 - it says what happened
@@ -116,6 +116,7 @@ class Arena:
     target: TargetSandbox = field(init=False)
     admin: AdminClient = field(init=False)
     _clock_ahead: float = 0.0
+    _slid: bool = False
     _producing: threading.Thread | None = None
     _enough: threading.Event = field(default_factory=threading.Event)
     _pieces: int = 0
@@ -124,9 +125,8 @@ class Arena:
     def __enter__(self) -> Self:
         """Make the topics and the sandbox of Target."""
         self.random = random.Random(f"{self.name} {self.seed}")
-        if self.plan.midnight is not None:
-            midnight = datetime.combine(DAY + timedelta(days=1), dt.time(), UTC)
-            self._clock_ahead = midnight.timestamp() - time.time() - self.plan.midnight
+        if self.plan.slides:
+            self._set_clocks(datetime.combine(DAY, dt.time(20), UTC))
         # Unmetered calls: these runs are about faults, not about waiting.
         options = TargetOptions(calls_per_minute=100_000, processing_time=0.3)
         self.target = self.stack.enter_context(
@@ -194,7 +194,7 @@ class Arena:
             topic=self.topic,
             more="\n[kafka.consumer]\n"
             + "\n".join(consumer)
-            + ("\n" if plan.midnight is None else SLIDING),
+            + (SLIDING if plan.slides else "\n"),
         )
         text = work.config.read_text(encoding="utf-8")
         for was, shall in (
@@ -218,17 +218,14 @@ class Arena:
         *,
         failpoint: str = "",
         clock_ahead: float | None = None,
-        clock_jumps_after: float = 0.0,
     ) -> Instance:
         """Start an instance, adding it and those before it if there are fewer."""
         while len(self.instances) <= number:
             self.add()
         one = self.instances[number]
-        one.start(
-            failpoint=failpoint,
-            clock_ahead=clock_ahead,
-            clock_jumps_after=clock_jumps_after,
-        )
+        if clock_ahead is not None:
+            one.set_clock(clock_ahead)
+        one.start(failpoint=failpoint)
         return one
 
     def wait_ready(self, *numbers: int) -> None:
@@ -339,16 +336,22 @@ class Arena:
         if not running:
             raise Failed(f"No instance runs.\n{self.last_words()}")
         self._wait_arrived(running, seconds)
-        if self.plan.midnight is not None:
-            while self._today() == DAY:
-                self.sleep(LOOK_SECONDS)
+        if self.plan.slides:
+            if not self._slid:
+                self.pass_midnight()
             self.sleep(TICKED_SECONDS)
             self._wait_arrived(running, seconds)
         self.drain(*[one.number for one in running])
 
-    def _today(self) -> date:
-        """Give the day that the instances' clocks show."""
-        return datetime.fromtimestamp(time.time() + self._clock_ahead, UTC).date()
+    def pass_midnight(self) -> None:
+        """Let the day of the purchases be over, by all clocks."""
+        self._slid = True
+        self._set_clocks(datetime.combine(DAY + timedelta(days=1), dt.time(4), UTC))
+
+    def _set_clocks(self, now: datetime) -> None:
+        self._clock_ahead = now.timestamp() - time.time()
+        for one in self.instances:
+            one.set_clock(self._clock_ahead)
 
     def _wait_arrived(self, running: list[Instance], seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -24,7 +24,6 @@ from tests.faults.broker import broker_with_wire
 from tests.faults.loop import Loop
 from tests.faults.oracle import check
 from tests.faults.perils import PERILS, clock_wrong
-from tests.faults.runs import MIDNIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -57,7 +56,7 @@ class Composition:
         """Say it in one line."""
         how = self.plan.strategy or self.plan.protocol
         marks = ", static" if self.plan.static else ""
-        marks += ", a day passes" if self.plan.midnight else ""
+        marks += ", a day passes" if self.plan.slides else ""
         faults = ", ".join(kind.name for kind in self.kinds)
         return f"{self.instances} of {how}{marks}: {faults}"
 
@@ -65,13 +64,13 @@ class Composition:
 def compose(seed: int) -> Composition:
     """Draw a composition."""
     drawn = random.Random(f"composition {seed}")
-    midnight = drawn.choice([None, None, MIDNIGHT])
+    slides = drawn.choice([False, False, True])
     # With a wrong clock nobody could say what day a profile is to be as of.
-    possible = [k for k in PERILS if midnight is None or k.peril is not clock_wrong]
+    possible = [k for k in PERILS if not slides or k.peril is not clock_wrong]
     kinds = tuple(drawn.choices(possible, k=drawn.randint(2, 4)))
     plan = replace(
         drawn.choice(MEMBERSHIPS),
-        midnight=midnight,
+        slides=slides,
         wired=any("wire" in kind.needs for kind in kinds),
         partitions=drawn.choice([1, 4, 4, 6]),
         visitors=drawn.choice([50, 1_500, 10_000]),
@@ -87,7 +86,10 @@ def play(arena: Arena, composition: Composition) -> None:
     arena.produce()
     arena.sleep_between(0.5, 5.0)
     pending: list[tuple[Kind, Generator[None, None, None]]] = []
+    midnight = arena.random.choice(composition.kinds)
     for kind in composition.kinds:
+        if composition.plan.slides and kind is midnight:
+            arena.pass_midnight()
         for other in [one for one in pending if one[0].needs & kind.needs]:
             pending.remove(other)
             _mend(other[1])

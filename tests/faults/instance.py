@@ -33,33 +33,33 @@ class Instance:
         """Run nothing yet.
 
         `mutant` names what is broken in it on purpose, if anything is; its clock is
-        ahead by so many seconds, unless a start says otherwise.
+        ahead by so many seconds.
         """
         self.number = number
         self.work = work
         self.highest_kb = 0
         self._mutant = mutant
-        self._clock_ahead = clock_ahead
+        self._clock = work.folder / "clock-ahead"
+        self.set_clock(clock_ahead)
         self._process: SupervisedProcess | None = None
 
-    def start(
-        self,
-        *,
-        failpoint: str = "",
-        clock_ahead: float | None = None,
-        clock_jumps_after: float = 0.0,
-    ) -> None:
-        """Start it, with orders for its failpoints, or with a clock that is wrong.
+    def set_clock(self, ahead: float) -> None:
+        """Let its clock be ahead by so many seconds, at once also where it runs."""
+        self._clock_ahead = ahead
+        partial = self._clock.with_suffix(".new")
+        partial.write_text(str(ahead), encoding="ascii")
+        partial.replace(self._clock)
 
-        The clock is ahead by seconds, from so many seconds after the start on.
+    def start(self, *, failpoint: str = "") -> None:
+        """Start it, with orders for its failpoints.
+
+        A clock that is right at the start stays right.
         """
         self.close()
         variables = [f"POS_CONSUMER_FAILPOINT={failpoint}"] if failpoint else []
         how = ["-m", "consumer"]
-        ahead = self._clock_ahead if clock_ahead is None else clock_ahead
-        if self._mutant or ahead:
-            clock = f"{ahead},{clock_jumps_after}"
-            how = [str(LAUNCHER), self._mutant, clock]
+        if self._mutant or self._clock_ahead:
+            how = [str(LAUNCHER), self._mutant, str(self._clock)]
         self._process = SupervisedProcess(
             [
                 *("env", *variables, sys.executable, *how),

@@ -77,10 +77,9 @@ def findings(arena: Arena, *, in_order_at_target: bool = True) -> list[str]:
         if outcome == "dead_lettered":
             letters.append((record.partition, record.offset, reason))
 
-    slides = arena.plan.midnight is not None
     expected = recount(
         read_back(arena.bootstrap, arena.topic),
-        (*DEMO_ATTRIBUTES, SLIDING) if slides else DEMO_ATTRIBUTES,
+        (*DEMO_ATTRIBUTES, SLIDING) if arena.plan.slides else DEMO_ATTRIBUTES,
         {SCHEMA_ID: SCHEMA},
         today=DAY + timedelta(days=1),
         watch=watch,

@@ -42,6 +42,7 @@ MOST_INSTANCES: Final = 4
 PASSED_SECONDS: Final = 10.0
 PHASES: Final = [n for n in NAMES if "rekey" not in n]  # nothing is, in these runs
 EMPTY_SECONDS: Final = 20.0
+WRONG_SECONDS: Final = (-86_400.0, -60.0, 3_600.0, 3 * 86_400.0)
 
 
 def some(arena: Arena) -> Instance:
@@ -141,7 +142,7 @@ def too_long_in_a_phase(arena: Arena) -> Generator[None, None, None]:
 
 
 def _order(arena: Arena, action: str) -> str:
-    ticks = arena.plan.midnight is not None
+    ticks = arena.plan.slides
     name = arena.random.choice([n for n in PHASES if ticks or "tick" not in n])
     turn = 1 if "tick" in name else arena.random.randint(1, 4)
     return f"{name}:{turn}:{action}"
@@ -324,12 +325,13 @@ def no_room(arena: Arena) -> Generator[None, None, None]:
 
 
 def clock_wrong(arena: Arena) -> Generator[None, None, None]:
-    """A clock is wrong from the start, or jumps on the way."""
+    """A clock is wrong from a start on, and jumps on the way."""
     one = some(arena)
     one.kill()
-    ahead = arena.random.choice([-86_400.0, -60.0, 3_600.0, 3 * 86_400.0])
-    one.start(clock_ahead=ahead, clock_jumps_after=arena.random.choice([0.0, 3.0]))
+    one.set_clock(arena.random.choice(WRONG_SECONDS))
+    one.start()
     yield
+    one.set_clock(arena.random.choice(WRONG_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)

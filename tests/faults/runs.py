@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from tests.faults.arena import Arena
 
-MIDNIGHT: Final = 20.0  # seconds: two instances have started by then
 RESTORE_SECONDS: Final = 4.0  # more than a restore takes that nothing holds up
 
 
@@ -23,9 +22,8 @@ def killed_at(arena: Arena, names: Iterable[str]) -> None:
     """Kill an instance at one failpoint after the other."""
     arena.produce()
     for name in names:
-        # A start restores once and lets each of the partitions flow; a day passes once.
-        once = name == "before-restore" or "tick" in name
-        turn = 1 if once else arena.random.randint(1, 3)
+        # A start restores once, and lets each of the partitions flow.
+        turn = 1 if name == "before-restore" else arena.random.randint(1, 3)
         one = arena.start(failpoint=f"{name}:{turn}")
         assert one.wait() == -9, f"{name}:{turn}: {one.last_words()}"
     arena.start()
@@ -68,15 +66,32 @@ def woken_zombie(arena: Arena, *names: str) -> None:
 
 
 def zombie_in_the_tick(arena: Arena, name: str) -> None:
-    """Freeze an instance at midnight until another one has done its work."""
+    """Freeze an instance after midnight until another one has done its work."""
     arena.start(1)
-    arena.wait_ready(1)
-    arena.produce()
     zombie = arena.start(0, failpoint=f"{name}:1:stop")
+    arena.wait_ready(0, 1)
+    arena.produce()
+    arena.wait_committing(0, transactions=5)
+    arena.pass_midnight()
     assert zombie.wait_frozen(), zombie.last_words()
     arena.sleep(SESSION_SECONDS + arena.random.uniform(4.0, 6.0))
     zombie.thaw()
     arena.sleep(2.0)
+    arena.finish()
+    check(arena)
+
+
+def killed_in_the_tick(arena: Arena, names: Iterable[str]) -> None:
+    """Kill an instance while it works off what a day has changed, again and again."""
+    arena.produce()
+    arena.start()
+    arena.wait_committing(transactions=5)
+    arena.drain(0)
+    arena.pass_midnight()
+    for name in names:
+        one = arena.start(failpoint=f"{name}:1")
+        assert one.wait() == -9, f"{name}: {one.last_words()}"
+    arena.start()
     arena.finish()
     check(arena)
 

@@ -51,8 +51,8 @@ def test_killed_at_each_boundary_nothing_is_lost_or_doubled(
 
 def test_killed_in_the_daily_tick(arenas: Arenas) -> None:
     """What slid and what did not is found out by the next start."""
-    arena = arenas(Plan(static=True, midnight=runs.MIDNIGHT))
-    runs.killed_at(arena, ["before-tick", "after-tick-produce"])
+    arena = arenas(Plan(static=True, slides=True))
+    runs.killed_in_the_tick(arena, ["before-tick", "after-tick-produce"])
 
 
 @pytest.mark.parametrize("turn", range(3))

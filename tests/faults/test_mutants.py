@@ -38,7 +38,7 @@ def _ticking(arena: Arena) -> None:
     runs.zombie_in_the_tick(arena, "before-tick")
 
 
-PLANS = {"tick_without_offsets": Plan(midnight=runs.MIDNIGHT)}
+PLANS = {"tick_without_offsets": Plan(slides=True)}
 CATCHES: dict[str, tuple[Callable[[Arena], None], str]] = {
     "offsets_outside_the_transaction": (_zombie, WRONG),
     "transactions_without_offsets": (_zombie, WRONG),

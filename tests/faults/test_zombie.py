@@ -8,7 +8,6 @@ import pytest
 
 from tests.faults import runs
 from tests.faults.arena import Plan
-from tests.faults.runs import MIDNIGHT
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Arenas
@@ -39,4 +38,4 @@ def test_a_woken_zombie_changes_nothing(
 @pytest.mark.parametrize("name", ["before-tick", "after-tick-produce"])
 def test_a_zombie_in_the_daily_tick_changes_nothing(arenas: Arenas, name: str) -> None:
     """Profiles that slid are written by whoever owns them, once."""
-    runs.zombie_in_the_tick(arenas(Plan(midnight=MIDNIGHT)), name)
+    runs.zombie_in_the_tick(arenas(Plan(slides=True)), name)
