@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from consumer.sandbox.demo.work import Work
 
 LAUNCHER: Final = Path(__file__).with_name("launch.py")
-DEAD_SECONDS: Final = 45.0
+DEAD_SECONDS: Final = 90.0
 LOOK_SECONDS: Final = 0.05
 _HIGHEST: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 _LOG_LINES: Final = 15
