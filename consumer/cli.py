@@ -16,6 +16,7 @@ from consumer.commands import (
     dead_letters,
     demo,
     doctor,
+    erase,
     explain,
     preview,
     requests,
@@ -48,6 +49,7 @@ app.command()(preview.preview)
 app.command()(doctor.doctor)
 app.command()(explain.explain)
 app.command()(resync.resync)
+app.command()(erase.erase)
 app.command()(requests.requests)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")

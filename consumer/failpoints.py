@@ -33,6 +33,8 @@ NAMES: Final = (
     "after-store",
     "before-tick",
     "after-tick-produce",
+    "before-erase",
+    "after-erase-produce",
     "before-restore",
     "after-restore",
     "before-post",

@@ -33,6 +33,7 @@ from consumer.kafka.changelog import Changelog
 from consumer.kafka.clients import librdkafka_version, wait_for_broker
 from consumer.kafka.control import Control
 from consumer.kafka.control_follower import ControlFollower
+from consumer.kafka.delivered import Delivered
 from consumer.kafka.input import InputConsumer
 from consumer.kafka.registry import Registry
 from consumer.kafka.topics import Cluster, TopicAdmin
@@ -40,12 +41,14 @@ from consumer.plan.compile import Plan, compile_plan
 from consumer.plan.pseudonyms import Pseudonyms
 from consumer.profiles.agenda import Agenda
 from consumer.profiles.directory import StateDirectory
+from consumer.profiles.fold import Fold
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer, check_rendering
 from consumer.stages.aggregate import AggregateStage
 from consumer.stages.batch import BatchWork
 from consumer.stages.client_report import ClientReport
 from consumer.stages.daily import Daily
+from consumer.stages.erasure import Erasure
 from consumer.stages.generations import agree
 from consumer.stages.lifecycle import Partitions
 from consumer.stages.producers import Producers
@@ -429,6 +432,16 @@ class Service:
                 spread=settings.profiles.tick_over,
                 begin_anew=partitions.begin_agenda_anew,
             )
+        erasure = Erasure(
+            codec,
+            Fold(plan, generation),
+            self._follower,
+            self._clock,
+            Delivered(settings),
+            generation=generation,
+            keep=settings.profiles.keep_erased,
+            plan=plan,
+        )
         health = self.health.component("aggregate", stalled_after=STALLED_AFTER_SECONDS)
         return AggregateStage(
             settings,
@@ -441,6 +454,7 @@ class Service:
             board=self.board,
             health=health,
             daily=daily,
+            erasure=erasure,
         )
 
     def _limits(self) -> DeadLetterLimits:

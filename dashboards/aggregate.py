@@ -28,7 +28,12 @@ AGGREGATE: Final = Page(
                 Panel(
                     "Records by outcome",
                     "The sum equals what was read: no record is lost or counted twice.",
-                    (Query(rate("records", "outcome"), "{{outcome}}"),),
+                    (
+                        Query(rate("records", "outcome"), "{{outcome}}"),
+                        Query(
+                            rate("filtered_events", "reason"), "filtered: {{reason}}"
+                        ),
+                    ),
                     "cps",
                     "stack",
                 ),
@@ -151,6 +156,7 @@ AGGREGATE: Final = Page(
                         Query(rate("transactions", "result"), "{{result}}"),
                         Query(rate("profiles_written"), "profiles written"),
                         Query(rate("ticked_profiles", "why"), "by a day: {{why}}"),
+                        Query(rate("erased_profiles", "step"), "on request: {{step}}"),
                     ),
                     "cps",
                 ),

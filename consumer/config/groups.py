@@ -361,6 +361,15 @@ class ProfilesSettings(TopicSettings):
         multiple_of=DAY_SECONDS,
     )
 
+    keep_erased: Duration = setting(
+        30 * DAY_SECONDS,
+        about="How long an erased visitor is remembered, by a hash, so that no replay "
+        "brings back what had happened by then; longer than purchases are kept.",
+        allowed=A_DURATION + ", from 1d to 3650d",
+        ge=DAY_SECONDS,
+        le=3_650 * DAY_SECONDS,
+    )
+
     @property
     def expire_days(self) -> int | None:
         """`expire_after` in days."""

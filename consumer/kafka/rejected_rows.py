@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from consumer.kafka.durable import DurableWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from consumer.config import Settings
 
@@ -41,6 +41,10 @@ class RejectedRows:
     def write(self, rows: Sequence[RejectedRow]) -> None:
         """Write rows durably; BrokerUnreachable or BrokerRefused if not."""
         self._writer.write((row.partition, row.visitor, encode(row)) for row in rows)
+
+    def forget(self, visitors: Sequence[str], partitions: Iterable[int]) -> None:
+        """Remove what is kept of visitors, wherever it is; raises as `write` does."""
+        self._writer.write((p, one, None) for p in partitions for one in visitors)
 
     def close(self) -> None:
         """Let go of the broker; everything written was durable before."""

@@ -51,6 +51,8 @@ _LAG: Final = "min.compaction.lag.ms"
 # record compacted away by then has a newer one, which would not be held back; Target
 # answers for a batch for a day, so the older one stays that long.
 _KEEP_UPLOADED: Final = {_LAG: str(_DAY_MS)}
+# What was erased is gone a week later even from a topic where little happens.
+_ERASED_SOON: Final = {"max.compaction.lag.ms": str(7 * _DAY_MS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +126,15 @@ def plan_topics(
     return [
         *rekeyed,
         TopicSpec(
-            topics.profiles, partitions, compact | _KEEP_TOMBSTONES | _KEEP_UPLOADED
+            topics.profiles,
+            partitions,
+            compact | _KEEP_TOMBSTONES | _KEEP_UPLOADED | _ERASED_SOON,
         ),
         TopicSpec(topics.state, partitions, compact | _KEEP_TOMBSTONES),
         TopicSpec(topics.uploads, partitions, compact),
-        TopicSpec(topics.control, 1, compact),
+        TopicSpec(topics.control, 1, compact | _ERASED_SOON),
         TopicSpec(topics.dead_letters, partitions, delete | two_weeks),
-        TopicSpec(topics.rejected_rows, partitions, compact),
+        TopicSpec(topics.rejected_rows, partitions, compact | _ERASED_SOON),
     ]
 
 

@@ -32,6 +32,7 @@ STORE_FORMAT = 1
 RUNS_A_TIER = 8
 RUN = struct.Struct(">QBQ")
 CHUNK = struct.Struct(">QQ")
+WHEN = struct.Struct(">q")
 DAMAGES = (
     lmdb.InvalidError,
     lmdb.CorruptedError,
@@ -94,6 +95,7 @@ class Changes:
     """What one commit puts into the store.
 
     `agenda` has entries as `profiles.agenda` makes them, `settled` those to delete.
+    `suppressed` has when visitors were erased, in milliseconds, by key; None forgets.
     """
 
     profiles: Sequence[tuple[bytes, bytes]] = ()
@@ -102,6 +104,7 @@ class Changes:
     forgotten: Sequence[tuple[int, int]] = ()
     agenda: Sequence[bytes] = ()
     settled: Sequence[bytes] = ()
+    suppressed: Mapping[bytes, int | None] = field(default_factory=dict)
     position: Position | None = None
     tails: Tails | None = None
 
@@ -138,6 +141,7 @@ class PartitionStore:
             self._chunks = self._env.open_db(b"chunks")
             self._meta = self._env.open_db(b"meta")
             self._agenda = self._env.open_db(b"agenda")
+            self._suppressed = self._env.open_db(b"suppressed")
             self._run_number = self._last_run_number()
         except DAMAGES as error:
             self._env.close()
@@ -245,6 +249,7 @@ class PartitionStore:
             for chunk in changes.forgotten:
                 txn.delete(CHUNK.pack(*chunk), db=self._chunks)
             self._write_agenda(txn, changes)
+            self._write_suppressed(txn, changes)
             if changes.position is not None:
                 txn.put(b"position", changes.position.to_json(), db=self._meta)
             if changes.tails is not None:
@@ -252,6 +257,18 @@ class PartitionStore:
                 txn.put(b"tails", tails, db=self._meta)
 
         self._write(write)
+
+    def suppressed(self) -> dict[bytes, int]:
+        """Give when visitors were erased, in milliseconds, by key."""
+        with self._env.begin(db=self._suppressed) as txn:
+            return {bytes(key): WHEN.unpack(at)[0] for key, at in txn.cursor()}
+
+    def _write_suppressed(self, txn: lmdb.Transaction, changes: Changes) -> None:
+        for key, at in changes.suppressed.items():
+            if at is None:
+                txn.delete(key, db=self._suppressed)
+            else:
+                txn.put(key, WHEN.pack(at), db=self._suppressed)
 
     def _write_agenda(self, txn: lmdb.Transaction, changes: Changes) -> None:
         for entry in changes.settled:

@@ -52,6 +52,7 @@ class WriteBackStore:
         self._forgotten: list[Chunk] = []
         self._agenda: set[bytes] = set()
         self._settled: set[bytes] = set()
+        self._suppressed: dict[bytes, int | None] = {}
         self._position = store.position
         self._tails = store.tails
         self._flushed_at = now
@@ -103,6 +104,7 @@ class WriteBackStore:
         self._settled.update(changes.settled)
         self._agenda.difference_update(changes.settled)
         self._agenda.update(changes.agenda)
+        self._suppressed.update(changes.suppressed)
         self._position = changes.position or self._position
         self._tails = changes.tails or self._tails
         if len(self._young) * self._entry_size > self._memory() // 2:
@@ -125,12 +127,13 @@ class WriteBackStore:
                 forgotten=self._forgotten,
                 agenda=sorted(self._agenda),
                 settled=sorted(self._settled),
+                suppressed=self._suppressed,
                 position=self._position,
                 tails=self._tails,
             )
         )
         self._dirty, self._gone, self._seen, self._forgotten = set(), [], {}, []
-        self._agenda, self._settled = set(), set()
+        self._agenda, self._settled, self._suppressed = set(), set(), {}
         self._flushed_at = now
 
     def runs_of(self, bucket: int) -> Iterator[Ids]:

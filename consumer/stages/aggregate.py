@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from consumer.profiles.directory import StateDirectory
     from consumer.stages.batch import BatchWork, Prepared
     from consumer.stages.daily import Daily
+    from consumer.stages.erasure import Erasure
     from consumer.stages.lifecycle import Partitions
     from consumer.telemetry.health import Component
     from consumer.telemetry.laps import Laps
@@ -85,8 +86,10 @@ class AggregateStage:
         board: StatusBoard,
         health: Component,
         daily: Daily | None = None,
+        erasure: Erasure | None = None,
     ) -> None:
         """Join the parts; nothing runs yet. Without `daily` no day ever passes."""
+        self._erasure = erasure
         self._settings = settings
         self._directory = directory
         self._source = source
@@ -170,6 +173,8 @@ class AggregateStage:
                 self._consumed(batch.records)
             if self._daily is not None:
                 self._tick(self._daily)
+            if self._erasure is not None:
+                self._erase(self._erasure)
         except UNCLEAN as error:
             self._recover(error)
 
@@ -191,6 +196,15 @@ class AggregateStage:
             self._write(written, [], time.time(), produced="after-tick-produce")
             self._report.ticked(written)
         self._store({n: o for n, o in outputs.items() if n not in written}, {})
+
+    def _erase(self, erasure: Erasure) -> None:
+        """Write what erases visitors, some at a time."""
+        outputs = erasure.due(self._partitions.running)
+        if outputs:
+            failpoint("before-erase")
+            self._write(outputs, [], time.time(), produced="after-erase-produce")
+            self._report.erased(outputs)
+            erasure.written(self._partitions.running)
 
     def _assign(self) -> None:
         if self._unassigned:

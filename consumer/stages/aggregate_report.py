@@ -55,6 +55,8 @@ class AggregateReport(LoopReport):
         counts = prepared.verdicts.counts()
         for outcome, count in counts.items():
             metrics.records.labels(outcome.label).inc(count)
+        if prepared.erased:
+            metrics.filtered_events.labels("erased").inc(prepared.erased)
         for letter in prepared.verdicts.dead_letters:
             metrics.dead_letters.labels(letter.reason).inc()
         written = sum(len(output.profiles) for output in prepared.outputs.values())
@@ -69,6 +71,15 @@ class AggregateReport(LoopReport):
             profiles=written,
             **{outcome.label: count for outcome, count in counts.items()},
         )
+
+    def erased(self, outputs: Mapping[int, PartitionOutput]) -> None:
+        """Record what was written to erase visitors."""
+        for output in outputs.values():
+            gone = len(output.changes.gone)
+            self._metrics.erased_profiles.labels("erased").inc(
+                len(output.profiles) - gone
+            )
+            self._metrics.erased_profiles.labels("deleted").inc(gone)
 
     def ticked(self, outputs: Mapping[int, PartitionOutput]) -> None:
         """Record what was written because a day has passed."""

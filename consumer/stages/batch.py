@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,7 +21,7 @@ from consumer.errors import PartitionHalt
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
 from consumer.profiles.agenda import Agenda, to_entries
-from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash128
+from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash128, packed
 from consumer.profiles.merge import Merger, Stored
 from consumer.profiles.overflow import (
     ever_overfull,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from consumer.profiles.write_back import WriteBackStore
     from consumer.stages.copies import Copies
 
+NEVER_ERASED = -(2**62)
 KeyValue = tuple[bytes | None, bytes | None]
 
 
@@ -58,7 +60,8 @@ KeyValue = tuple[bytes | None, bytes | None]
 class OpenPartition:
     """A partition that we own and have restored: its store, ids seen, position.
 
-    `day` is what is taken for today, 0 without windows.
+    `day` is what is taken for today, 0 without windows; `suppressed` has when visitors
+    were erased, in milliseconds, by their key.
     """
 
     number: int
@@ -66,6 +69,7 @@ class OpenPartition:
     seen: SeenIds | None
     position: Position
     day: int = 0
+    suppressed: dict[bytes, int] = field(default_factory=dict)
 
     def commit(self, changes: Changes, now: float) -> None:
         """Take what a transaction committed; `now` is on a monotonic clock.
@@ -74,6 +78,10 @@ class OpenPartition:
         """
         self.store.commit(changes, now)
         self.position = changes.position or self.position
+        for key, at in changes.suppressed.items():
+            self.suppressed.pop(key, None)
+            if at is not None:
+                self.suppressed[key] = at
         if self.seen is None:
             return
         for (bucket, _), ids in changes.seen.items():
@@ -97,6 +105,7 @@ class PartitionOutput:
 class Prepared:
     """A batch, worked: what each record became and what to write.
 
+    `erased` counts events that were filtered because their visitor was erased since.
     `records` may be fewer than entered: those of a halted partition are left out, as
     if they had not been read. So are those from where a partition has to wait: `waits`
     says for what.
@@ -109,6 +118,7 @@ class Prepared:
     oldest_event_time: float | None
     seconds: dict[str, float]
     waits: dict[int, str] = field(default_factory=dict)
+    erased: int = 0
 
 
 class BatchWork:
@@ -162,6 +172,7 @@ class BatchWork:
             return rest
         if self._copies is not None:
             events = self._copies.leave_out(records, events, verdicts)
+        erased = 0
         halts: dict[int, PartitionHalt] = {}
         if events is not None and (halts := _foreign_keys(records, events)):
             staying = ~np.isin(records.partitions, list(halts))
@@ -170,6 +181,7 @@ class BatchWork:
             return rest
         if events is not None:
             events = self._from_the_future(events, records, verdicts)
+            events, erased = _without_erased(events, records, partitions, verdicts)
         times = _read_times(records, partitions)
         outputs = {
             number: PartitionOutput()
@@ -199,7 +211,9 @@ class BatchWork:
         oldest = None
         if folded is not None and len(folded.events):
             oldest = float(records.timestamps[folded.events.records].min()) / 1000
-        return Prepared(records, verdicts, outputs, halts, oldest, watch.seconds)
+        return Prepared(
+            records, verdicts, outputs, halts, oldest, watch.seconds, erased=erased
+        )
 
     def _from_the_future(
         self, events: Events, records: Records, verdicts: Verdicts
@@ -446,6 +460,31 @@ def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:
                 f"{records.offsets[row]} has a key that is not its visitor.",
             )
     return halts
+
+
+def _without_erased(
+    events: Events,
+    records: Records,
+    partitions: Mapping[int, OpenPartition],
+    verdicts: Verdicts,
+) -> tuple[Events, int]:
+    """Filter events of erased visitors that had happened by then; how many."""
+    gone = np.zeros(len(events), bool)
+    numbers = records.partitions[events.records]
+    for number in np.unique(numbers).tolist():
+        if suppressed := partitions[number].suppressed:
+            mine = np.flatnonzero(numbers == number)
+            visitors = events.identity["visitor"].gather(pl.Series(mine))
+            erased_at = [
+                suppressed.get(key, NEVER_ERASED)
+                for key in packed(*hash128(visitors)).tolist()
+            ]
+            times = events.identity["event_time"].to_numpy()[mine]
+            gone[mine] = times // 1_000 <= np.array(erased_at, np.int64)
+    if not gone.any():
+        return events, 0
+    verdicts.mark(events.records[gone], Outcome.FILTERED)
+    return events.where(~gone), int(gone.sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class Restoring:
                 gone=[key for key, value in pairs if value is None],
                 seen=read.seen,
                 forgotten=read.forgotten,
+                suppressed=read.suppressed,
                 position=read.position,
                 tails=self.tails,
             )
@@ -383,7 +384,10 @@ class Partitions:
         )
         seen = self._seen(store, position)
         del self.restoring[one.number]
-        running = OpenPartition(one.number, store, seen, position)
+        suppressed = one.store.suppressed()
+        running = OpenPartition(
+            one.number, store, seen, position, suppressed=suppressed
+        )
         self.running[one.number] = running
         if is_new:
             self.new.append(running)

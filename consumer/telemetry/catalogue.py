@@ -16,6 +16,8 @@ from consumer.telemetry.labels import (
     BATCH_ENDS,
     CALL_KINDS,
     CLIENTS,
+    ERASURES,
+    FILTERS,
     OUTCOMES,
     REBALANCE_KINDS,
     RECYCLE_CAUSES,
@@ -107,6 +109,19 @@ AGGREGATE: Final = (
     ),
     Declared(
         "profiles_written", "counter", "Changed profiles in committed transactions."
+    ),
+    Declared(
+        "filtered_events",
+        "counter",
+        "Events that were filtered although they were sound, by why. They are among "
+        "the records with that outcome.",
+        {"reason": FILTERS},
+    ),
+    Declared(
+        "erased_profiles",
+        "counter",
+        "Profiles replaced by erased rows, and deleted once Target had these.",
+        {"step": ERASURES},
     ),
     Declared(
         "ticked_profiles",

@@ -11,6 +11,8 @@ Stage = Literal["rekey", "aggregate", "upload"]
 Loop = Literal["rekey", "aggregate", "intake", "sealing", "delivery", "confirmation"]
 
 STAGES: Final[tuple[Stage, ...]] = ("rekey", "aggregate", "upload")
+FILTERS: Final = ("erased",)
+ERASURES: Final = ("erased", "deleted")
 TICKS: Final = ("slid", "expired")
 OUTCOMES: Final = ("folded", "duplicate", "filtered", "dead_lettered")
 

@@ -55,6 +55,8 @@ class Metrics:
         self.dead_letters = self._counter("dead_letters")
         self.rekeyed_records = self._counter("rekeyed_records")
         self.profiles_written = self._counter("profiles_written")
+        self.filtered_events = self._counter("filtered_events")
+        self.erased_profiles = self._counter("erased_profiles")
         self.ticked_profiles = self._counter("ticked_profiles")
         self.transactions = self._counter("transactions")
         self.producer_recycles = self._counter("producer_recycles")

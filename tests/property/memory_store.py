@@ -21,6 +21,7 @@ class MemoryStore:
         self._chunks: set[tuple[int, int]] = set()
         self._notes: dict[str, bytes] = {}
         self._agenda: set[bytes] = set()
+        self._suppressed: dict[bytes, int] = {}
         self.position: Position | None = None
         self.tails = Tails()
 
@@ -75,6 +76,10 @@ class MemoryStore:
         self._chunks -= set(changes.forgotten)
         self._agenda -= set(changes.settled)
         self._agenda |= set(changes.agenda)
+        for key, at in changes.suppressed.items():
+            self._suppressed.pop(key, None)
+            if at is not None:
+                self._suppressed[key] = at
         self.position = changes.position or self.position
         self.tails = changes.tails or self.tails
 
@@ -86,6 +91,10 @@ class MemoryStore:
     def agenda(self, first: bytes, beyond: bytes, most: int) -> list[bytes]:
         """List entries of the agenda in order."""
         return sorted(e for e in self._agenda if first <= e < beyond)[:most]
+
+    def suppressed(self) -> dict[bytes, int]:
+        """Give when visitors were erased."""
+        return dict(self._suppressed)
 
     def drop_agenda(self) -> None:
         """Delete all of the agenda."""

@@ -149,7 +149,12 @@ class World:
                 for run in cached.runs_of(bucket):
                     seen.remember({bucket: run})
         self.partitions[number] = OpenPartition(
-            number, cached, seen, position, day=self.today
+            number,
+            cached,
+            seen,
+            position,
+            day=self.today,
+            suppressed=store.suppressed(),
         )
         self._next[number] = position.next_offset
 

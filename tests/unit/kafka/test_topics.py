@@ -110,7 +110,8 @@ def test_an_administrator_gets_lines_to_run() -> None:
     assert commands[3] == (
         "kafka-topics.sh --bootstrap-server b:9092 --create --if-not-exists "
         "--topic shop.control --partitions 1 "
-        "--config cleanup.policy=compact --config max.message.bytes=1048588"
+        "--config cleanup.policy=compact --config max.message.bytes=1048588 "
+        "--config max.compaction.lag.ms=604800000"
     )
     states = as_planned()
     config = {"cleanup.policy": "delete", "max.message.bytes": "5"}

@@ -1,0 +1,107 @@
+"""`pos-consumer erase`: forget visitors, here and, as far as it can be, at Target."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from consumer.commands import config_file
+from consumer.commands.requests import connect, follow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_VISITORS: Final = 5_000  # a request: its record stays below 200 kB
+
+
+def erase(
+    context: typer.Context,
+    visitor: Annotated[
+        str | None, typer.Argument(help="The id of the visitor.", show_default=False)
+    ] = None,
+    *,
+    visitors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Erase these visitors: an id a line, - for standard input.",
+            allow_dash=True,
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    pseudonyms: Annotated[
+        bool,
+        typer.Option(
+            "--pseudonyms", help="The ids are pseudonyms already, as Target has them."
+        ),
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option(help="Stay until it is done, and show how far it is.")
+    ] = True,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, a line a request, at the end.")
+    ] = False,
+) -> None:
+    """Ask the running service to erase visitors.
+
+    Events that have happened by now no longer count for them, also when they are read
+    again. Target gets the sentinels that are configured; then the profile is deleted.
+    `pos-consumer requests` shows how far it is, and docs/privacy.md what remains where.
+    """
+    from consumer.config import load_settings
+    from consumer.kafka.rejected_rows import RejectedRows
+    from consumer.kafka.topics import TopicAdmin
+    from consumer.profiles.fold import packed_hashes
+    from consumer.stages.erasure import KIND
+
+    ids = _ids(visitor, visitors)
+    settings = load_settings(config_file(context))
+    if settings.purchases.pseudonym_key is not None and not pseudonyms:
+        ids = _pseudonyms(ids, settings.purchases.pseudonym_key)
+    with connect(context) as (requests, clock):
+        count, _ = TopicAdmin(settings).require()
+        rejected = RejectedRows(settings)
+        try:
+            rejected.forget(ids, range(count))
+        finally:
+            rejected.close()
+        asked = [
+            requests.ask(KIND, {"visitors": [key.hex() for key in keys]}, clock.now())
+            for start in range(0, len(ids), MOST_VISITORS)
+            if (keys := packed_hashes(i.encode() for i in ids[start:][:MOST_VISITORS]))
+        ]
+        follow(requests, [one.id for one in asked], wait=wait, as_json=as_json)
+
+
+def _ids(visitor: str | None, visitors: Path | None) -> list[str]:
+    """Read who is meant; each once."""
+    if (visitor is None) == (visitors is None):
+        message = "Say whom to erase: one VISITOR, or --visitors FILE."
+        raise typer.BadParameter(message)
+    if visitor is not None:
+        return [visitor]
+    piped = str(visitors) == "-"
+    text = (
+        sys.stdin.read() if piped or visitors is None else visitors.read_text("utf-8")
+    )
+    ids = list(dict.fromkeys(line for line in text.splitlines() if line))
+    if not ids:
+        message = f"{visitors} names no visitor."
+        raise typer.BadParameter(message)
+    return ids
+
+
+def _pseudonyms(ids: Sequence[str], key: object) -> list[str]:
+    """Give what the service knows the visitors by."""
+    import polars as pl
+
+    from consumer.config import Secret
+    from consumer.plan.pseudonyms import Pseudonyms
+
+    assert isinstance(key, Secret)  # noqa: S101 - for the type checker
+    found: list[str] = Pseudonyms(key).of(pl.Series(list(ids))).to_list()
+    return found
