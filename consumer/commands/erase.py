@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from consumer.commands import config_file
-from consumer.commands.requests import connect, follow
+from consumer.commands.requests import connect, follow, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from consumer.config import Secret
 
 MOST_VISITORS: Final = 5_000  # a request: its record stays below 200 kB
 
@@ -79,29 +80,19 @@ def erase(
 
 def _ids(visitor: str | None, visitors: Path | None) -> list[str]:
     """Read who is meant; each once."""
-    if (visitor is None) == (visitors is None):
+    if visitors is not None and visitor is None:
+        return listed(visitors)
+    if not visitor or visitors is not None:
         message = "Say whom to erase: one VISITOR, or --visitors FILE."
         raise typer.BadParameter(message)
-    if visitor is not None:
-        return [visitor]
-    piped = str(visitors) == "-"
-    text = (
-        sys.stdin.read() if piped or visitors is None else visitors.read_text("utf-8")
-    )
-    ids = list(dict.fromkeys(line for line in text.splitlines() if line))
-    if not ids:
-        message = f"{visitors} names no visitor."
-        raise typer.BadParameter(message)
-    return ids
+    return [visitor]
 
 
-def _pseudonyms(ids: Sequence[str], key: object) -> list[str]:
+def _pseudonyms(ids: Sequence[str], key: Secret) -> list[str]:
     """Give what the service knows the visitors by."""
     import polars as pl
 
-    from consumer.config import Secret
     from consumer.plan.pseudonyms import Pseudonyms
 
-    assert isinstance(key, Secret)  # noqa: S101 - for the type checker
     found: list[str] = Pseudonyms(key).of(pl.Series(list(ids))).to_list()
     return found

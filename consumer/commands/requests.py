@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from consumer.commands import config_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from consumer.clock import Clock
     from consumer.stages.requests import Requests, Standing
@@ -65,6 +67,16 @@ def connect(context: typer.Context) -> Iterator[tuple[Requests, Clock]]:
     asyncio.run(wait_for_broker(settings, clock))
     with connected(settings, clock) as found:
         yield found, clock
+
+
+def listed(visitors: Path) -> list[str]:
+    """Read visitor ids from a file, a line each; each once, and at least one."""
+    text = sys.stdin.read() if str(visitors) == "-" else visitors.read_text("utf-8")
+    ids = list(dict.fromkeys(line for line in text.splitlines() if line))
+    if not ids:
+        message = f"{visitors} names no visitor."
+        raise typer.BadParameter(message)
+    return ids
 
 
 def follow(known: Requests, asked: Sequence[str], *, wait: bool, as_json: bool) -> None:

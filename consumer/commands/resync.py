@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from consumer.commands.requests import connect, follow
+from consumer.commands.requests import connect, follow, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,12 +70,7 @@ def _bodies(
         message = "Say what to send: one of --all, --visitors FILE, --older-than."
         raise typer.BadParameter(message)
     if visitors is not None:
-        piped = str(visitors) == "-"
-        text = sys.stdin.read() if piped else visitors.read_text("utf-8")
-        ids = list(dict.fromkeys(line for line in text.splitlines() if line))
-        if not ids:
-            raise typer.BadParameter(f"{visitors} names no visitor.")
-        return [{"visitors": part} for part in _parts(ids)]
+        return [{"visitors": part} for part in _parts(listed(visitors))]
     if older_than is not None:
         try:
             return [{"older_than": parse_duration(older_than)}]
