@@ -199,7 +199,9 @@ class AggregateStage:
 
     def _erase(self, erasure: Erasure) -> None:
         """Write what erases visitors, some at a time."""
-        outputs = erasure.due(self._partitions.running)
+        outputs, halts = erasure.due(self._partitions.running)
+        for number, halt in halts.items():
+            self._partitions.halt(number, halt)
         if outputs:
             failpoint("before-erase")
             self._write(outputs, [], time.time(), produced="after-erase-produce")

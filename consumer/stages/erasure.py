@@ -21,13 +21,14 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
+from consumer.errors import PartitionHalt
 from consumer.profiles import state_records
 from consumer.profiles.rows import RowRenderer
 from consumer.profiles.store import Changes
 from consumer.stages.batch import PartitionOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from consumer.clock import Clock
     from consumer.kafka.control_follower import ControlFollower
@@ -111,17 +112,26 @@ class Erasure:
 
     def due(
         self, partitions: Mapping[int, OpenPartition]
-    ) -> dict[int, PartitionOutput]:
-        """Give what is to be written next; call `written` once it is committed."""
-        if not self._busy(partitions):
-            return {}
+    ) -> tuple[dict[int, PartitionOutput], dict[int, PartitionHalt]]:
+        """Give what is to be written next; call `written` once it is committed.
+
+        Also gives the partitions that must halt.
+        """
+        halts: dict[int, PartitionHalt] = {}
         self._parts = []
+        if not self._busy(partitions):
+            return {}, halts
         for number, partition in partitions.items():
-            job = next(self._of(number), None)
-            if job is not None and (part := self._step(job, partition)) is not None:
-                self._parts.append(part)
+            job = next(
+                (one for one in self._jobs.values() if one.partition == number), None
+            )
+            try:
+                if job is not None and (part := self._step(job, partition)) is not None:
+                    self._parts.append(part)
+            except PartitionHalt as halt:
+                halts[number] = halt
         outputs = {part.job.partition: part.output for part in self._parts}
-        return outputs or self._swept(partitions)
+        return outputs or self._swept(partitions), halts
 
     def written(self, partitions: Mapping[int, OpenPartition]) -> None:
         """Go on after the commit of what `due` gave; tells the control topic."""
@@ -146,25 +156,21 @@ class Erasure:
 
     def _busy(self, partitions: Mapping[int, OpenPartition]) -> bool:
         """Take up what is new to us; tell whether there is anything to do."""
-        view = self.control.view
-        serving = dict(partitions)
-        same = serving.keys() == self._serving.keys() and all(
-            serving[number] is one for number, one in self._serving.items()
-        )
-        if view is not self._seen or not same:
-            self._seen, self._serving = view, serving
-            kept = self._jobs if same else {}
+        view, before = self.control.view, self._serving
+        stay = {n for n, one in partitions.items() if before.get(n) is one}
+        if view is not self._seen or not stay == partitions.keys() == before.keys():
+            self._seen, self._serving = view, dict(partitions)
+            kept = {place: job for place, job in self._jobs.items() if place[1] in stay}
             self._jobs = {}
             for number in partitions:
                 for request in view.open_requests(KIND, number):
                     place = request.id, number
+                    if place in self._ended:
+                        continue
                     job = kept.get(place) or self._begun(request, number, view)
-                    if job is not None and place not in self._ended:
+                    if job is not None:
                         self._jobs[place] = job
         return bool(self._jobs) or self.clock.monotonic() >= self._sweep_at
-
-    def _of(self, partition: int) -> Iterator[Job]:
-        return (job for job in self._jobs.values() if job.partition == partition)
 
     def _step(self, job: Job, partition: OpenPartition) -> _Part | None:
         """Work the next visitors of a job; None while it waits."""

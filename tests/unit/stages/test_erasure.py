@@ -114,7 +114,8 @@ class Shop:
 
     def turn(self, *, commits: bool = True) -> int:
         """Do one round as the stage does; how many records of profiles it wrote."""
-        outputs = self.erasure.due(self.world.partitions)
+        outputs, halts = self.erasure.due(self.world.partitions)
+        assert not halts
         written = 0
         for number, output in outputs.items():
             written += len(output.profiles)
@@ -224,7 +225,7 @@ def test_it_goes_on_after_a_crash_at_any_step(step: int, *, commits: bool) -> No
     if not commits:
         shop.turn(commits=False)
     else:
-        outputs = shop.erasure.due(shop.world.partitions)
+        outputs, _ = shop.erasure.due(shop.world.partitions)
         for number, output in outputs.items():
             changes = replace(output.changes, tails=Tails(9, 9))
             shop.world.partitions[number].commit(changes, now=0.0)
