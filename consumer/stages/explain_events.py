@@ -43,12 +43,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from consumer.config import Settings
     from consumer.events.decode import Schemas
     from consumer.frames import Events, Records
     from consumer.plan.attributes import AttributePlan
     from consumer.plan.compile import Plan
+    from consumer.profiles.columns import Ints
     from consumer.profiles.seen import Ids
     from consumer.stages.batch import Prepared
     from consumer.stages.explain import Explainer
@@ -132,6 +134,7 @@ class Replay:
         )
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._counts: Counter[str] = Counter()
+        self._refused_offsets = np.zeros(0, np.int64)
 
     def run(self, partition: int, end: int, stored: pa.RecordBatch | None) -> Replayed:
         """Replay from the first record; compare with the profile `stored` at `end`."""
@@ -139,6 +142,7 @@ class Replay:
         found = TopicAdmin(settings).states([topics.purchases])
         topic_id = found[topics.purchases].topic_id
         refused = self._refused(partition, topic_id)
+        self._refused_offsets = np.array(sorted(refused), np.int64)
         seen = self._seen(partition)
         records = 0
         differing = None
@@ -231,7 +235,7 @@ class Replay:
         self, records: Records, opened: OpenPartition, refused: Mapping[int, int | None]
     ) -> str:
         """Work a batch and note the visitor's events; says what stops the partition."""
-        dead = np.isin(records.offsets, np.array([*refused], np.int64))
+        dead = _among(records.offsets, self._refused_offsets)
         alive = records.take(np.flatnonzero(~dead))
         self._mapped.clear()
         try:
@@ -356,6 +360,15 @@ class Replay:
             for plan in self._plan.attributes
             if not told(plan, found).equals(told(plan, stored))
         ]
+
+
+def _among(offsets: Ints, some: Ints) -> NDArray[np.bool_]:
+    """Flag the offsets that are among some others, which are sorted."""
+    if not len(some):
+        return np.zeros(len(offsets), bool)
+    place = np.minimum(np.searchsorted(some, offsets), len(some) - 1)
+    found: NDArray[np.bool_] = some[place] == offsets
+    return found
 
 
 def _before(
