@@ -11,7 +11,8 @@ entry, so compaction keeps what is needed:
 The value is JSON: `v` 1, `state` "intent" or "accepted", `ranges` [[first, last], ...],
 `exact`, `rows`, `intent_at`, and once accepted `batch_id`, `status_url`, `accepted_at`,
 `ambiguous_at` (when an earlier try went without an answer, or null). Times are seconds
-since the epoch.
+since the epoch. `doubtful` (its visitors' rows were sent again, or let go, before its
+end) and `stuck` stand there only where they are true.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Entry:
     status_url: str = ""
     accepted_at: float | None = None
     ambiguous_at: float | None = None
+    doubtful: bool = False
+    stuck: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -103,6 +106,8 @@ def encode(entry: Entry) -> bytes:
             "accepted_at": entry.accepted_at,
             "ambiguous_at": entry.ambiguous_at,
         }
+        marks = {"doubtful": entry.doubtful, "stuck": entry.stuck}
+        value |= {name: True for name, is_so in marks.items() if is_so}
     return json.dumps(value, separators=(",", ":")).encode()
 
 
@@ -124,6 +129,8 @@ def decode(key: bytes | None, value: bytes, partition: int) -> Entry:
             status_url=found.get("status_url", ""),
             accepted_at=found.get("accepted_at"),
             ambiguous_at=found.get("ambiguous_at"),
+            doubtful=bool(found.get("doubtful")),
+            stuck=bool(found.get("stuck")),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise PartitionHalt(

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from consumer.failpoints import failpoint
@@ -73,6 +73,7 @@ class _Followed:
     url: str
     accepted_at: float
     spans: dict[int, Span] = field(default_factory=dict)
+    entries: dict[int, Entry] = field(default_factory=dict)
     times: dict[int, Times] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
     due_at: float = 0.0
@@ -213,6 +214,9 @@ class Confirmation:
             followed.spans[entry.partition] = Span(
                 entry.rows, entry.ranges, entry.exact
             )
+            followed.entries[entry.partition] = entry
+            followed.doubtful |= entry.doubtful
+            followed.stuck |= entry.stuck
             if entry.ambiguous_at is not None:
                 followed.doubtful = True
                 followed.due_at = min(entry.ambiguous_at, now) + self._timeout
@@ -273,7 +277,7 @@ class Confirmation:
             )
             self._context.metrics.batch_ends.labels("overdue").inc()
             self._context.report.board.batch_outcome(followed.batch, "overdue")
-            followed.doubtful = True
+            await self._doubt(followed)
             await self._free(followed.numbers)
         self._schedule_poll(followed)
 
@@ -339,7 +343,9 @@ class Confirmation:
         """
         now = self._context.clock.now()
         due_at = max(followed.due_at, followed.accepted_at + self._timeout)
-        followed.stuck |= status.progress is Progress.STUCK
+        if status.progress is Progress.STUCK and not followed.stuck:
+            followed.stuck = True
+            await self._doubt(followed)
         until = followed.accepted_at + FORGOTTEN_AFTER if followed.stuck else due_at
         if status.progress is Progress.COMPLETE or now > until:
             return False
@@ -354,11 +360,24 @@ class Confirmation:
             self._context.report.board.batch_outcome(
                 followed.batch, str(status.progress)
             )
-            followed.unsure = followed.doubtful = True
+            followed.unsure = True
             followed.due_at = due_at
+            await self._doubt(followed)
             await self._send_again(followed)
         self._schedule_poll(followed)
         return True
+
+    async def _doubt(self, followed: _Followed) -> None:
+        """Note, for later owners too, that the batch may land over newer rows."""
+        followed.doubtful = True
+        followed.entries = {
+            partition: replace(entry, doubtful=True, stuck=followed.stuck)
+            for partition, entry in followed.entries.items()
+            if partition in followed.spans
+        }
+        context = self._context
+        entries = list(followed.entries.values())
+        await context.durably("noting a doubt", context.ledger.write, entries)
 
     async def _end(self, followed: _Followed) -> None:
         """Write the end and free the visitors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,8 @@ def test_entries_are_read_back_as_they_were_written(
     accepted = intent.accept(batch_id, url, at, ambiguous_at)
     assert not intent.accepted
     assert accepted.accepted
-    for entry in (intent, accepted):
+    doubted = replace(accepted, doubtful=True, stuck=True)
+    for entry in (intent, accepted, doubted):
         assert decode(entry.batch.encode(), encode(entry), entry.partition) == entry
 
 
