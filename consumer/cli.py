@@ -18,6 +18,7 @@ from consumer.commands import (
     doctor,
     erase,
     explain,
+    init,
     preview,
     requests,
     resync,
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(demo.demo)
+app.command()(init.init)
 app.command()(check.check)
 app.command()(preview.preview)
 app.command()(doctor.doctor)

@@ -30,6 +30,14 @@ def demo(
             "with the alerts (Debian or Ubuntu).",
         ),
     ] = False,
+    foreign: Annotated[
+        bool,
+        typer.Option(
+            "--foreign",
+            help="Another retailer's receipts: decimals in bytes, a nested customer, "
+            "lines of several kinds; in Avro, then in JSON.",
+        ),
+    ] = False,
 ) -> None:
     """Run the whole job on an embedded real Kafka and a Target sandbox.
 
@@ -40,7 +48,6 @@ def demo(
     from consumer.sandbox.demo.demo import run_demo
     from consumer.sandbox.purchases.spec import Spec
 
-    if not run_demo(
-        Spec(events=events, visitors=visitors, seed=seed), keep=keep, observe=observe
-    ):
+    spec = Spec(events=events, visitors=visitors, seed=seed)
+    if not run_demo(spec, keep=keep, observe=observe, foreign=foreign):
         raise typer.Exit(1)

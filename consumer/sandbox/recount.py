@@ -58,12 +58,14 @@ def recount(  # noqa: PLR0913 - what decides about a profile
     horizon_ms: int = DAY_MS,
     today: date = EPOCH,
     watch: Callable[[Record, str, str], None] = lambda _record, _outcome, _reason: None,
+    event_of: Callable[[bytes, Mapping[int, Any]], dict[str, Any]] | None = None,
 ) -> Recount:
     """Recount `records`, which are in offset order within each partition.
 
     `schemas` are Avro schemas as JSON by schema id. `horizon_ms` is the deduplication
     horizon, 0 is none; windows end with the day `today`. `watch` is told what became of
-    each record: its outcome, and the reason of a dead letter.
+    each record: its outcome, and the reason of a dead letter. `event_of` decodes a
+    value that is no purchase of the sandbox's own schema.
     """
     parsed = {id_: fastavro.parse_schema(json.loads(s)) for id_, s in schemas.items()}
     outcomes: Counter[str] = Counter()
@@ -79,7 +81,7 @@ def recount(  # noqa: PLR0913 - what decides about a profile
             outcome = "filtered"
         else:
             try:
-                event = read(record.value, parsed)
+                event = checked((event_of or decode)(record.value, parsed))
             except NotAnEvent as verdict:
                 outcome, reason = "dead_lettered", str(verdict)
                 dead_letters[reason] += 1
@@ -101,7 +103,11 @@ def recount(  # noqa: PLR0913 - what decides about a profile
 
 def read(value: bytes, schemas: Mapping[int, Any]) -> dict[str, Any]:
     """Decode one record's value completely, or raise `NotAnEvent`."""
-    event = decode(value, schemas)
+    return checked(decode(value, schemas))
+
+
+def checked(event: dict[str, Any]) -> dict[str, Any]:
+    """Give an event that has an identity, or raise `NotAnEvent`."""
     visitor = event["visitor_id"]
     if not visitor:
         raise NotAnEvent("missing_visitor")

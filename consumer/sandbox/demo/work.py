@@ -4,18 +4,70 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consumer.sandbox.accumulators import DEMO_ATTRIBUTES
 from consumer.sandbox.ports import free_port
+from consumer.sandbox.purchases.encode import values
+from consumer.sandbox.purchases.foreign import (
+    RECEIPT,
+    avro_values,
+    json_values,
+    read_avro,
+    read_json,
+)
 from consumer.sandbox.purchases.read_back import read_back
 from consumer.sandbox.purchases.schema import SCHEMA, write_schema_folder
 from consumer.sandbox.recount import Recount, recount
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from consumer.sandbox.purchases.generate import Encode
+
 SCHEMA_ID = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """How purchases are written: the configuration for them, and how to read them."""
+
+    name: str
+    config: str = "demo.toml"
+    settings: str = ""
+    schema: str = SCHEMA
+    encode: Encode = values
+    read: Callable[[bytes, Mapping[int, Any]], dict[str, Any]] | None = None
+
+
+JSON_SETTINGS = """\
+format = "json"
+[purchases.columns]
+id = "string"
+kind = "string"
+customer = { loyalty_id = "string", tier = "string" }
+closed_at = "timestamp"
+shop = { number = "string", till = "string" }
+total = "decimal(12, 2)"
+[[purchases.columns.lines]]
+Article = { sku = "string", department = "string", pieces = "long" }
+Weighed = { plu = "string", department = "string", portions = "long" }
+"""
+OWN = Records("purchases")
+FOREIGN = (
+    Records(
+        "receipts",
+        "foreign.toml",
+        'schemas = "schemas"',
+        RECEIPT,
+        avro_values,
+        read_avro,
+    ),
+    Records(
+        "json-receipts", "foreign.toml", JSON_SETTINGS, RECEIPT, json_values, read_json
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +92,13 @@ def configure(  # noqa: PLR0913 - what differs from run to run
     application: str,
     topic: str,
     more: str = "",
+    records: Records = OWN,
 ) -> Work:
     """Write the demo's configuration to `folder`, with the TOML `more` behind it."""
     port = free_port()
-    text = (files(__package__) / "demo.toml").read_text(encoding="utf-8")
+    text = (files(__package__) / records.config).read_text(encoding="utf-8")
     values = {
+        "records": records.settings,
         "bootstrap": bootstrap,
         "endpoint": endpoint,
         "application": application,
@@ -56,10 +110,15 @@ def configure(  # noqa: PLR0913 - what differs from run to run
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "pos-consumer.toml"
     config.write_text(f"{text}{more}", encoding="utf-8")
-    write_schema_folder(folder / "schemas", SCHEMA_ID)
+    write_schema_folder(folder / "schemas", SCHEMA_ID, records.schema)
     return Work(folder, config, port)
 
 
-def recount_topic(bootstrap: str, topic: str) -> Recount:
+def recount_topic(bootstrap: str, topic: str, records: Records = OWN) -> Recount:
     """Recount a whole topic by the demo's attributes; slow, and shares no code."""
-    return recount(read_back(bootstrap, topic), DEMO_ATTRIBUTES, {SCHEMA_ID: SCHEMA})
+    return recount(
+        read_back(bootstrap, topic),
+        DEMO_ATTRIBUTES,
+        {SCHEMA_ID: records.schema},
+        event_of=records.read,
+    )

@@ -1,7 +1,10 @@
 """A `Spec` becomes batches of Kafka records; pure, nothing is sent."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pyarrow as pa
 
 from consumer.sandbox.purchases.draw import KINDS, Visitors, draw
 from consumer.sandbox.purchases.encode import columns, keys, values
@@ -28,14 +31,17 @@ class Batch:
         return zip(self.keys, self.values, self.timestamps_ms, self.kinds, strict=True)
 
 
-def generate(spec: Spec) -> Iterator[Batch]:
+Encode: TypeAlias = Callable[[pa.RecordBatch, int], list[bytes]]
+
+
+def generate(spec: Spec, encode: Encode = values) -> Iterator[Batch]:
     """Yield the whole stream in batches; the same spec gives the same bytes."""
     goods = catalogue()
     visitors = Visitors(spec.visitors, spec.skew)
     for index in range(-(-spec.events // spec.batch)):
         draft = draw(spec, visitors, goods, index)
         table = columns(spec, goods, draft)
-        encoded: list[bytes | None] = [*values(table, spec.schema_id)]
+        encoded: list[bytes | None] = [*encode(table, spec.schema_id)]
         for row in draft.rows(Kind.DUPLICATE).nonzero()[0].tolist():
             encoded[row] = encoded[draft.same_as[row]]
         for row in draft.rows(Kind.TOMBSTONE).nonzero()[0].tolist():

@@ -14,7 +14,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented 
 )
 
 from consumer.errors import BrokerUnreachable, SandboxError, TopicAbsent
-from consumer.sandbox.purchases.generate import generate
+from consumer.sandbox.purchases.encode import values
+from consumer.sandbox.purchases.generate import Encode, generate
 from consumer.sandbox.purchases.spec import HOUR_MS, Kind, Spec
 
 PRODUCER: Final[Mapping[str, str | int | bool]] = {
@@ -59,11 +60,13 @@ def produce(  # noqa: PLR0913  # each is a choice of the caller
     rate: float = 0.0,
     kafka: Mapping[str, str | int | bool] | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
+    encode: Encode = values,
 ) -> Produced:
     """Send the whole stream; return when the broker has acknowledged every record.
 
     The topic is created with `partitions` if it is absent. `rate` is in events per
     second, 0 is as fast as possible. `kafka` are further options of the client.
+    `encode` writes the purchases, without it in the sandbox's own schema.
     `on_progress` is called with the number of records handed over so far.
     Raises `BrokerUnreachable`, `TopicAbsent` or `SandboxError`.
     """
@@ -80,7 +83,7 @@ def produce(  # noqa: PLR0913  # each is a choice of the caller
     started = time.monotonic()
     sent = 0
     step = min(_SLICE, max(1, int(rate / _SLICES_A_SECOND))) if rate else _SLICE
-    for part in _parts(spec, step, kinds):
+    for part in _parts(spec, step, kinds, encode):
         if rate:
             time.sleep(max(0.0, started + sent / rate - time.monotonic()))
         _send(producer, topic, part, delivered)
@@ -99,9 +102,11 @@ def produce(  # noqa: PLR0913  # each is a choice of the caller
     return Produced(dict(kinds), time.monotonic() - started)
 
 
-def _parts(spec: Spec, step: int, kinds: Counter[Kind]) -> Iterator[Part]:
+def _parts(
+    spec: Spec, step: int, kinds: Counter[Kind], encode: Encode
+) -> Iterator[Part]:
     """Yield the stream in parts of `step` records, counting their kinds."""
-    for batch in generate(spec):
+    for batch in generate(spec, encode):
         kinds.update(batch.kinds)
         for at in range(0, len(batch), step):
             end = at + step

@@ -11,14 +11,14 @@ from typing import Final
 SCHEMA: Final = (files(__package__) / "purchase.avsc").read_text(encoding="utf-8")
 
 
-def write_schema_folder(folder: Path, schema_id: int = 1) -> Path:
+def write_schema_folder(folder: Path, schema_id: int = 1, schema: str = SCHEMA) -> Path:
     """Write the schema to `folder` as `<schema id>.avsc` and return its path.
 
     This is the folder that `[purchases] schemas = "…"` reads.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{schema_id}.avsc"
-    path.write_text(SCHEMA, encoding="utf-8")
+    path.write_text(schema, encoding="utf-8")
     return path
 
 
