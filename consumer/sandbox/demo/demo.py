@@ -107,7 +107,7 @@ def run_demo(
             )
             _print_reckoning(reckoning, console)
             agrees = agrees and reckoning.agrees
-        _print_next(keep, console, records.name)
+        _print_next(keep, console, records)
     return agrees
 
 
@@ -120,7 +120,7 @@ async def _run(  # noqa: PLR0913 - what differs from run to run
     *,
     observe: bool,
 ) -> Reckoning:
-    application = APPLICATION if records is OWN else f"{APPLICATION}-{records.name}"
+    application = _application(records)
     with ExitStack() as stack:
         target = await _entered(stack, TargetSandbox())
         works = [
@@ -321,11 +321,15 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _print_next(keep: Path | None, console: Console, topic: str) -> None:
+def _application(records: Records) -> str:
+    return APPLICATION if records is OWN else f"{APPLICATION}-{records.name}"
+
+
+def _print_next(keep: Path | None, console: Console, records: Records) -> None:
     """Say where to look next."""
-    topics = ", ".join(f"{APPLICATION}.{name}" for name in OUR_TOPICS)
+    topics = ", ".join(f"{_application(records)}.{name}" for name in OUR_TOPICS)
     console.print(
-        f"It went from the topic {topic} through {topics} to Target. ",
+        f"It went from the topic {records.name} through {topics} to Target. ",
         f"Its configuration, state and log are in {keep}."
         if keep
         else "Keep its configuration, state and log with --keep FOLDER. Start the "
