@@ -56,6 +56,11 @@ MOST_DECODED = 256_000_000
 AT_ONCE = 2_000
 
 
+def tail(record: bytes) -> bytes:
+    """Put the sentinel and its padding behind a record."""
+    return record + TAIL
+
+
 def _draw_sentinel() -> bytes:
     """Draw 0s and 2s that begin and end with 2.
 
@@ -170,15 +175,17 @@ class Codec:
         if not self.fast:
             return self._decode_safe(records, rows)
         parts: list[Part] = []
+        failed: list[int] = []
         for begin in range(0, len(records), AT_ONCE):
-            tried = rows[begin : begin + AT_ONCE]
-            tailed = [record + TAIL for record in records[begin : begin + AT_ONCE]]
-            if self._has_blocks and NO_BLOCK in b"".join(tailed):
-                sound = [NO_BLOCK not in record for record in tailed]
-                tried, tailed = tried[sound], list(compress(tailed, sound))
-            parts += self._decode_fast(tailed, tried)
+            part = self._tried([*map(tail, records[begin : begin + AT_ONCE])])
+            if part is None:
+                failed += range(begin, min(begin + AT_ONCE, len(records)))
+            else:
+                parts.append((part[0] + begin, part[1]))
+        if failed:
+            parts += self._screened(records, np.array(failed))
         done = sum(len(part_rows) for part_rows, _ in parts)
-        if done == len(records):
+        if done == len(records) and not failed:
             return Decoded(rows, self._joined([part for _, part in parts]))
         missing = np.ones(len(records), bool)
         for part_rows, _ in parts:
@@ -189,10 +196,46 @@ class Codec:
             parts.append((again.rows, again.columns))
         both = np.concatenate([part_rows for part_rows, _ in parts])
         joined = self._joined([part for _, part in parts])
-        if len(again.rows):
+        if (np.diff(both) < 0).any():
             order = np.argsort(both)
             both, joined = both[order], joined.take(pa.array(order))
         return Decoded(both, joined, again.refusals)
+
+    def _screened(
+        self, records: Sequence[bytes], rows: NDArray[np.int64]
+    ) -> list[Part]:
+        """Decode what fits the schema of records whose batches failed, in order."""
+        if len(rows) <= SMALLEST_FAST:
+            return []
+        tailed = [records[row] + TAIL for row in rows.tolist()]
+        fits = fitting(self.type, tailed, FRAME, len(TAIL))
+        rows, tailed = rows[fits], list(compress(tailed, fits))
+        parts = []
+        for begin in range(0, len(rows), AT_ONCE):
+            part = slice(begin, begin + AT_ONCE)
+            parts += self._halved(tailed[part], rows[part])
+        return parts
+
+    def _halved(self, tailed: list[bytes], rows: NDArray[np.int64]) -> list[Part]:
+        """Decode what the fast codec takes, in halves where it fails all the same."""
+        if (part := self._tried(tailed)) is not None:
+            return [(rows[part[0]], part[1])]
+        if len(tailed) <= SMALLEST_FAST:
+            return []
+        half = len(tailed) // 2
+        first = self._halved(tailed[:half], rows[:half])
+        return first + self._halved(tailed[half:], rows[half:])
+
+    def _tried(self, tailed: list[bytes]) -> Part | None:
+        """Decode at once; None where the fast codec fails on any of them."""
+        if not tailed or (self._has_blocks and NO_BLOCK in b"".join(tailed)):
+            return None
+        try:
+            return self._deserialized(tailed, np.arange(len(tailed)))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - a Rust panic is a BaseException
+            return None
 
     def _without(self, large: NDArray[np.int64], records: Sequence[bytes]) -> Decoded:
         """Decode all but the records that are too large to be tried."""
@@ -207,34 +250,6 @@ class Codec:
             for one in rest.refusals
         ]
         return Decoded(rows[rest.rows], rest.columns, refused)
-
-    def _decode_fast(
-        self, tailed: list[bytes], rows: NDArray[np.int64], *, screened: bool = False
-    ) -> list[Part]:
-        """Decode what the fast codec takes; where it fails, what fits the schema."""
-        if len(tailed) == 0:
-            return []
-        try:
-            return [self._deserialized(tailed, rows)]
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # noqa: BLE001 - a Rust panic is a BaseException
-            return self._decode_parts(tailed, rows, screened=screened)
-
-    def _decode_parts(
-        self, tailed: list[bytes], rows: NDArray[np.int64], *, screened: bool
-    ) -> list[Part]:
-        """Decode a batch that failed: without what does not fit, or else in halves."""
-        if len(tailed) <= SMALLEST_FAST:
-            return []
-        if not screened:
-            fits = fitting(self.type, tailed, FRAME, len(TAIL))
-            left = np.flatnonzero(fits)
-            tailed = [tailed[place] for place in left.tolist()]
-            return self._decode_fast(tailed, rows[left], screened=True)
-        half = len(tailed) // 2
-        first = self._decode_fast(tailed[:half], rows[:half], screened=True)
-        return first + self._decode_fast(tailed[half:], rows[half:], screened=True)
 
     def _deserialized(
         self,
