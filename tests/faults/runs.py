@@ -53,12 +53,12 @@ def woken_zombie(arena: Arena, *names: str) -> None:
     arena.wait_ready(1)
     orders = []
     for round_, name in enumerate(names):
-        first = 1 if name.endswith("-restore") else 3
-        orders.append(f"{name}:{first + arena.random.randint(0, 5) + 40 * round_}:stop")
+        later = 3 + arena.random.randint(0, 5) + 40 * round_
+        orders.append(f"{name}:{1 if name.endswith('-restore') else later}:stop")
     zombie = arena.start(0, failpoint=",".join(orders))
     for _ in names:
         assert zombie.wait_frozen(), zombie.last_words()
-        arena.sleep(SESSION_SECONDS + arena.random.uniform(0.5, 6.0))
+        arena.sleep(SESSION_SECONDS + arena.random.uniform(0.5, 4.0))
         zombie.thaw()
         arena.sleep(1.0)
     arena.finish()

@@ -94,14 +94,19 @@ def test_told_to_stop_while_it_starts(arenas: Arenas) -> None:
     check(arena)
 
 
-@pytest.mark.parametrize("name", ["after-fold", "after-produce", "after-send-offsets"])
-def test_a_transaction_that_takes_too_long(arenas: Arenas, name: str) -> None:
+def test_a_transaction_that_takes_too_long(arenas: Arenas) -> None:
     """The broker ends it; the batch is done again, by the same producer's successor."""
     arena = arenas()
     arena.produce()
-    turn = arena.random.randint(2, 5)
-    arena.start(failpoint=f"{name}:{turn}:sleep={TOO_LATE_SECONDS}")
+    names = arena.random.sample(
+        ["after-fold", "after-produce", "after-send-offsets"], 3
+    )
+    orders = [
+        f"{name}:{arena.random.randint(2, 5) + 10 * round_}:sleep={TOO_LATE_SECONDS}"
+        for round_, name in enumerate(names)
+    ]
+    arena.start(failpoint=",".join(orders))
     arena.wait_ready()
-    arena.sleep(TOO_LATE_SECONDS + 3.0)
+    arena.sleep(3 * TOO_LATE_SECONDS)
     arena.finish()
     check(arena)
