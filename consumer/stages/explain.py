@@ -16,7 +16,7 @@ from consumer.kafka.control import Control
 from consumer.kafka.control_records import ControlView
 from consumer.kafka.excerpt import Excerpt
 from consumer.kafka.partitioners import likely_first
-from consumer.profiles.readable import in_words
+from consumer.profiles.readable import in_words, moment
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
 from consumer.profiles.state_records import POSITION_KEY
@@ -224,6 +224,11 @@ class Explainer:
         profile = sent = None
         if rows[-1][2] is not None:
             self.stored = decoded.slice(len(decoded) - 1)
+            if erased_at := states[-1]["erased_at"]:
+                words = (
+                    f"Erased at {moment(erased_at * 1_000)}: what came before is gone."
+                )
+                notes = [*notes, words]
             profile = self._profile(values[-1], states[-1])
             sent = delivery(self._settings, self.topic, visitor, partition, versions)
         return Explained(

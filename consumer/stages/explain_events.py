@@ -135,6 +135,7 @@ class Replay:
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._counts: Counter[str] = Counter()
         self._refused_offsets = np.zeros(0, np.int64)
+        self._suppressed: dict[bytes, int | None] = {}
 
     def run(self, partition: int, end: int, stored: pa.RecordBatch | None) -> Replayed:
         """Replay from the first record; compare with the profile `stored` at `end`."""
@@ -190,18 +191,19 @@ class Replay:
         return refused
 
     def _seen(self, partition: int) -> dict[tuple[int, int], Ids]:
-        """Give the event ids that the service remembers, by chunk."""
-        if not self._settings.aggregate.deduplicate:
-            return {}
+        """Give the event ids that the service remembers, by chunk.
+
+        Notes who was erased, since their events are passed over.
+        """
         seen: dict[tuple[int, int], Ids] = {}
-        for records in self._explainer.topic(self._settings.topics.state).read(
-            partition
-        ):
+        state = self._explainer.topic(self._settings.topics.state)
+        for records in state.read(partition):
             pairs = zip(records.keys, records.values, strict=True)
             changes = state_records.to_changes((k or b"", v) for k, v in pairs)
             for chunk in changes.forgotten:
                 seen.pop(chunk, None)
             seen.update(changes.seen)
+            self._suppressed.update(changes.suppressed)
         return seen
 
     def _opened(
@@ -220,7 +222,8 @@ class Replay:
             for bucket in cached.buckets():
                 for run in cached.runs_of(bucket):
                     ids.remember({bucket: run})
-        return OpenPartition(number, cached, ids, position)
+        suppressed = {key: at for key, at in self._suppressed.items() if at}
+        return OpenPartition(number, cached, ids, position, suppressed=suppressed)
 
     def _begun_late(self, low: int, seen: Mapping[tuple[int, int], Ids]) -> str:
         words = (
