@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from consumer.profiles.table_kernel import read
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,6 +46,31 @@ class Buffer:
         heads: NDArray[np.int32] = self.data[starts].view(">i4").reshape(-1)
         return heads
 
+    def __getitem__(self, rows: slice) -> Buffer:
+        """Give some consecutive records, without copying them."""
+        return Buffer(self.data, self.bounds[rows.start : rows.stop + 1])
+
+    @classmethod
+    def blank(cls, bounds: Ints) -> Buffer:
+        """Make room for records, yet to be written."""
+        data = np.empty(int(bounds[-1]) + PADDING, np.uint8)
+        data[-PADDING:] = 0
+        return cls(data, bounds)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Buffer]) -> Buffer:
+        """Put buffers behind each other."""
+        if len(parts) == 1:
+            return parts[0]
+        sizes = np.concatenate([np.zeros(1, np.int64), *(part.sizes for part in parts)])
+        whole = cls.blank(np.cumsum(sizes))
+        at = 0
+        for part in parts:
+            first, last = int(part.bounds[0]), int(part.bounds[-1])
+            whole.data[at : at + last - first] = part.data[first:last]
+            at += last - first
+        return whole
+
     @classmethod
     def of(cls, records: Sequence[bytes]) -> Buffer:
         """Put records behind each other."""
@@ -60,6 +87,11 @@ class Buffer:
         first, last = int(bounds[0]), int(bounds[-1])
         held = memoryview(data)[first:last] if data is not None else b""
         return cls(_padded(held, last - first), bounds.astype(np.int64) - first)
+
+    def copy_to(self, out: NDArray[np.uint8], starts: Ints) -> None:
+        """Copy each record to its start in `out`."""
+        rows = np.arange(len(self))
+        read(self.data, self.bounds, self.sizes, rows, out, starts)
 
     def to_list(self) -> list[bytes]:
         """Make an object of each record."""

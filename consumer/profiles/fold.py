@@ -21,6 +21,7 @@ from consumer.profiles.algebra.windowed import windowed
 from consumer.profiles.days import local_days
 from consumer.profiles.operands import Operands
 from consumer.profiles.record import HEADER
+from consumer.profiles.table import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,12 +43,12 @@ class Slots:
     """The distinct visitors of a batch, sorted by partition and store key.
 
     `of_event` is the slot of each event; the other columns have a row a slot:
-    `partitions` int32, `keys` (16 bytes each, the store's) and `visitors`.
+    `partitions` int32, `keys` (the store's) and `visitors`.
     """
 
     of_event: Ints
     partitions: NDArray[np.int32]
-    keys: list[bytes]
+    keys: Keys
     visitors: pa.StringArray
 
     def __len__(self) -> int:
@@ -69,26 +70,16 @@ def hash128(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     return halves["high"].to_numpy(), halves["low"].to_numpy()
 
 
-def packed(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.void]:
-    """Join hash halves into 16-byte values that sort as bytes like the numbers."""
-    pairs = np.empty((len(high), 2), ">u8")
-    pairs[:, 0] = high
-    pairs[:, 1] = low
-    return pairs.view("V16").reshape(-1)
-
-
 def packed_hashes(visitors: Iterable[bytes]) -> list[bytes]:
     """Give the store keys of visitor ids in UTF-8, in order."""
-    keys: list[bytes] = packed(*_hashes(visitors)).tolist()
-    return keys
+    return Keys(*_hashes(visitors)).to_list()
 
 
 def sorted_hashes(visitors: Iterable[bytes]) -> tuple[list[bytes], NDArray[np.int64]]:
     """Give the store keys of visitor ids, sorted, and where each stood before."""
     high, low = _hashes(visitors)
     order = np.lexsort((low, high))
-    keys: list[bytes] = packed(high[order], low[order]).tolist()
-    return keys, order
+    return Keys(high[order], low[order]).to_list(), order
 
 
 def _hashes(
@@ -111,7 +102,7 @@ def assign_slots(visitors: pl.Series, partitions: NDArray[np.int32]) -> Slots:
     return Slots(
         of_event,
         partitions[firsts],
-        packed(high[firsts], low[firsts]).tolist(),
+        Keys(high[firsts], low[firsts]),
         pa.array(cols.from_series(visitors.gather(pl.Series(firsts)))),
     )
 

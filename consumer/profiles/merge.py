@@ -53,15 +53,15 @@ Operation: TypeAlias = tuple[int, int, int]
 class Stored:
     """The stored profiles of a batch's slots, as records of the current schema."""
 
-    def __init__(self, found: Sequence[bytes], codec: ProfileCodec, fold: Fold) -> None:
+    def __init__(self, found: Buffer, codec: ProfileCodec, fold: Fold) -> None:
         """Take a record a slot; a new visitor's is the neutral one.
 
         Raises `PartitionHalt` for a record of a schema that is not known.
         """
         self._codec = codec
-        self.records = Buffer.of(found)
+        self.records = found
         if (self.records.longs_at(1) != codec.current.schema_id).any():
-            whole = fold.whole(codec.decode(found))
+            whole = fold.whole(codec.decode(found.to_list()))
             self.records = Buffer.of_arrow(codec.encode_column(whole))
 
     @cached_property

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from consumer.profiles.table import Packed
+
 SMALLEST_MAP = 1 << 26
 STORE_FORMAT = 1
 # Eight runs of one tier make one of the next: an id is written a few times in all.
@@ -98,7 +100,7 @@ class Changes:
     `suppressed` has when visitors were erased, in milliseconds, by key; None forgets.
     """
 
-    profiles: Sequence[tuple[bytes, bytes]] = ()
+    profiles: Packed | Sequence[tuple[bytes, bytes]] = ()
     gone: Sequence[bytes] = ()
     seen: Mapping[tuple[int, int], Ids] = field(default_factory=dict)
     forgotten: Sequence[tuple[int, int]] = ()

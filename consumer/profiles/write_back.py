@@ -5,17 +5,21 @@ commits in one: a visitor who buys often is written once, and hot profiles are r
 from memory. The topics stay the truth: a crash loses what was not flushed from the
 disk only, and the restore reads that tail again, at most `FLUSH_SECONDS` of commits.
 
-The cache has two generations. What is used moves to the young one; when that is full,
-it becomes the old one and the old one is dropped. Only the young one can hold what is
-not flushed, so it is flushed before it grows old.
+The cache has two generations of flat memory. What is written enters the young one; when
+that is full, it becomes the old one, and the old one is dropped. Only the young one can
+hold what is not flushed, so it is flushed before it grows old.
 """
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from consumer.profiles.buffer import Buffer
 from consumer.profiles.store import Changes
+from consumer.profiles.table import Keys, Packed, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +29,6 @@ if TYPE_CHECKING:
     from consumer.profiles.store import PartitionStore, Position, Tails
 
 FLUSH_SECONDS: Final = 10.0
-# What Python adds to the bytes of a key and a value, in objects and in the dict.
-ENTRY_OVERHEAD: Final = 200
 
 Chunk = tuple[int, int]
 
@@ -43,10 +45,7 @@ class WriteBackStore:
         """
         self._store = store
         self._memory = memory
-        self._young: dict[bytes, bytes] = {}
-        self._old: dict[bytes, bytes] = {}
-        self._entry_size = ENTRY_OVERHEAD
-        self._dirty: set[bytes] = set()
+        self._young, self._old = Table(), Table()
         self._gone: list[bytes] = []
         self._seen: dict[Chunk, Ids] = {}
         self._forgotten: list[Chunk] = []
@@ -69,36 +68,34 @@ class WriteBackStore:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Read profiles by key, None where there is none."""
-        young, old = self._young, self._old
-        found = list(map(young.get, keys))
-        missing = [row for row, value in enumerate(found) if value is None]
-        if not missing:
-            return found
-        absent = []
-        for row in missing:
-            value = old.get(keys[row])
-            if value is None:
-                absent.append(row)
-            else:
-                found[row] = young[keys[row]] = value
-        read = self._store.get_many([keys[row] for row in absent])
-        for row, value in zip(absent, read, strict=True):
-            if value is not None:
-                found[row] = young[keys[row]] = value
+        return [record or None for record in self.gather(Keys.of(keys), b"").to_list()]
+
+    def gather(self, keys: Keys, absent: bytes) -> Buffer:
+        """Read profiles by key into one buffer, `absent` where there is none."""
+        young = self._young.find(keys)
+        old = self._old.find(keys)
+        old[young >= 0] = -1
+        rest = np.flatnonzero((young < 0) & (old < 0))
+        stored = self._store.get_many(keys[rest].to_list()) if len(rest) else []
+        read = Buffer.of([absent if one is None else one for one in stored])
+        sizes = self._young.sizes(young) + self._old.sizes(old)
+        sizes[rest] = read.sizes
+        found = Buffer.blank(np.concatenate([[0], np.cumsum(sizes)]))
+        starts = found.bounds
+        self._young.read(young, found.data, starts)
+        self._old.read(old, found.data, starts)
+        read.copy_to(found.data, starts[rest])
         return found
 
     def commit(self, changes: Changes, now: float) -> None:
         """Take one transaction's changes; flush if the last flush is long ago."""
         if changes.profiles:
-            self._young.update(changes.profiles)
-            self._dirty.update([key for key, _ in changes.profiles])
-            size = sum([len(value) for _, value in changes.profiles])
-            self._entry_size = ENTRY_OVERHEAD + size // len(changes.profiles)
-        for key in changes.gone:
-            self._young.pop(key, None)
-            self._old.pop(key, None)
-            self._dirty.discard(key)
-            self._gone.append(key)
+            self._young.put(Packed.of(changes.profiles))
+        if changes.gone:
+            gone = Keys.of(changes.gone)
+            self._young.remove(gone)
+            self._old.remove(gone)
+            self._gone += changes.gone
         self._seen.update((chunk, ids.sorted()) for chunk, ids in changes.seen.items())
         self._forgotten += changes.forgotten
         self._settled.update(changes.settled)
@@ -107,9 +104,9 @@ class WriteBackStore:
         self._suppressed.update(changes.suppressed)
         self._position = changes.position or self._position
         self._tails = changes.tails or self._tails
-        if len(self._young) * self._entry_size > self._memory() // 2:
+        if self._young.nbytes > self._memory() // 2:
             self.flush(now)
-            self._old, self._young = self._young, {}
+            self._old, self._young = self._young, Table()
         elif now - self._flushed_at >= FLUSH_SECONDS:
             self.flush(now)
 
@@ -118,11 +115,11 @@ class WriteBackStore:
 
         Raises `PartitionHalt` where the disk refuses.
         """
-        young = self._young
+        back = self._young.find(Keys.of(self._gone)) >= 0
         self._store.commit(
             Changes(
-                profiles=[(key, young[key]) for key in sorted(self._dirty)],
-                gone=[key for key in self._gone if key not in young],
+                profiles=self._young.dirty(),
+                gone=list(compress(self._gone, ~back)),
                 seen=self._seen,
                 forgotten=self._forgotten,
                 agenda=sorted(self._agenda),
@@ -132,7 +129,8 @@ class WriteBackStore:
                 tails=self._tails,
             )
         )
-        self._dirty, self._gone, self._seen, self._forgotten = set(), [], {}, []
+        self._young.clean()
+        self._gone, self._seen, self._forgotten = [], {}, []
         self._agenda, self._settled, self._suppressed = set(), set(), {}
         self._flushed_at = now
 

@@ -21,7 +21,8 @@ from consumer.errors import PartitionHalt
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
 from consumer.profiles.agenda import Agenda, to_entries
-from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash128, packed
+from consumer.profiles.buffer import Buffer
+from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash128
 from consumer.profiles.merge import Merger, Stored
 from consumer.profiles.overflow import (
     ever_overfull,
@@ -32,6 +33,7 @@ from consumer.profiles.overflow import (
 from consumer.profiles.seen import Ids, SeenIds
 from consumer.profiles.store import Changes, Position
 from consumer.profiles.stream_time import read
+from consumer.profiles.table import Packed
 from consumer.stages.held import waiting
 from consumer.stages.too_many import count_dead_letters
 
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from consumer.events.decode import Decoder
     from consumer.frames import Events, Records, Tally
     from consumer.plan.compile import Plan
-    from consumer.profiles.buffer import Buffer
     from consumer.profiles.columns import Ints
     from consumer.profiles.merge import Merged
     from consumer.profiles.record import ProfileCodec
@@ -295,7 +296,7 @@ class BatchWork:
             with watch.step("encode"):
                 days = self._agenda.days(merged.columns)
                 for number, part in _runs(slots.partitions):
-                    agenda = to_entries(days[part], slots.keys[part])
+                    agenda = to_entries(days[part], slots.keys[part].to_list())
                     changes = outputs[number].changes
                     outputs[number].changes = replace(changes, agenda=agenda)
         return Folded(kept, ids.where(~repeated))
@@ -332,12 +333,11 @@ class BatchWork:
 
     def _stored(self, slots: Slots, partitions: Mapping[int, OpenPartition]) -> Stored:
         """Gather the stored profiles, a record a slot; new visitors' is neutral."""
-        found: list[bytes | None] = []
-        for number, part in _runs(slots.partitions):
-            found += partitions[number].store.get_many(slots.keys[part])
-        neutral = self._neutral
-        records = [neutral if one is None else one for one in found]
-        return Stored(records, self._codec, self._fold)
+        found = [
+            partitions[number].store.gather(slots.keys[part], self._neutral)
+            for number, part in _runs(slots.partitions)
+        ]
+        return Stored(Buffer.concat(found), self._codec, self._fold)
 
     def _overfull(
         self, merged: Merged, events: Events, slots: Slots, stored: Stored
@@ -561,7 +561,7 @@ def _spread(slots: Slots, records: Buffer, outputs: dict[int, PartitionOutput]) 
     for number, part in _runs(slots.partitions):
         values = encoded[part]
         outputs[number].profiles = list(zip(visitors[part], values, strict=True))
-        pairs = list(zip(slots.keys[part], values, strict=True))
+        pairs = Packed(slots.keys[part], records[part])
         outputs[number].changes = Changes(profiles=pairs)
 
 

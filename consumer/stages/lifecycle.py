@@ -24,7 +24,7 @@ from consumer.profiles.fold import sorted_hashes
 from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.state_records import to_changes
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
-from consumer.profiles.write_back import ENTRY_OVERHEAD, WriteBackStore
+from consumer.profiles.write_back import WriteBackStore
 from consumer.stages.batch import OpenPartition
 from consumer.stages.topic_problems import absence_problem
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+# What Python adds to the bytes of a key and a value, in objects and in a dict.
+ENTRY_OVERHEAD: Final = 200
 CACHE_SHARE: Final = 2  # one part in so many of [aggregate] memory
 
 
