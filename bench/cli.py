@@ -68,6 +68,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help=f"the floor and the service on {QUICK_EVENTS:,} events, one round",
     )
+    parser.add_argument(
+        "--at-most",
+        type=float,
+        metavar="TIMES",
+        help="fail where a thing's least CPU time is over so many times the floor's",
+    )
     parser.add_argument("--rounds", type=_positive, help=f"default {ROUNDS}")
     parser.add_argument(
         "--events", type=_positive, help=f"events a topic, default {EVENTS:,}"
@@ -134,6 +140,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except PosConsumerError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
+    return int(_told(rows, given, console) or failed)
+
+
+def _told(rows: list[Row], given: argparse.Namespace, console: Console) -> bool:
+    """Print the rows and keep them; tell whether one costs more than it may."""
     console.print(table(rows))
     if any(row.rounds and row.rounds[0].seconds_by_step for row in rows):
         console.print(steps(rows))
@@ -142,7 +153,21 @@ def main(words: Sequence[str] | None = None) -> int:
         console.print(f"Kept in {given.output}.")
     if given.whole:
         PLOT.write_text(plot([row.figures() for row in rows]), "utf-8")
-    return int(failed)
+    return bool(given.at_most) and _too_dear(rows, given.at_most, console)
+
+
+def _too_dear(rows: list[Row], limit: float, console: Console) -> bool:
+    """Say what costs over `limit` times the floor, each in its cheapest round."""
+    least = {row.name: row.least_cpu for row in rows if row.rounds}
+    floor = least.pop("floor")
+    dear = {name: cpu / floor for name, cpu in least.items() if cpu > limit * floor}
+    for name, times in dear.items():
+        console.print(
+            f"{name} costs {times:.1f} times the floor, more than {limit:g} times: "
+            "docs/bench.md says how to find what became dearer.",
+            style="red",
+        )
+    return bool(dear)
 
 
 def _once(bench: Bench, thing: Thing, row: Row, console: Console, number: int) -> bool:

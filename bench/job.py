@@ -90,7 +90,8 @@ schemas = "schemas"
 
 [aggregate]
 state_dir = "state"
-commit_interval = "{COMMIT_SECONDS:g}s"
+commit_interval = "@commit_interval@"
+memory = "@memory@"
 deduplicate = "@deduplicate@"
 
 [attributes.orders]
@@ -134,7 +135,7 @@ n = {LATEST_SKUS}
 client = "acme"
 endpoint = "@endpoint@"
 [target.batch]
-max_age = "2s"                       # a bench does not wait for full files
+max_age = "@max_age@"                # a bench does not wait for full files
 [target.budget]
 calls_per_minute = 50
 reserve = 2
@@ -151,6 +152,18 @@ format = "json"
 """
 
 
+WRITTEN: Final = (
+    "application",
+    "bootstrap",
+    "topic",
+    "deduplicate",
+    "commit_interval",
+    "memory",
+    "max_age",
+    "endpoint",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of the service: its folder, names, and what differs from the job."""
@@ -161,6 +174,9 @@ class Run:
     application: str
     records: int = 0  # how many the topic holds
     deduplicate: str = "0s"
+    commit_interval: str = f"{COMMIT_SECONDS:g}s"
+    memory: str = "1GB"
+    max_age: str = "2s"
     endpoint: str = "http://127.0.0.1:9"  # the port of `discard`: nobody is asked
 
     def settings(self) -> Settings:
@@ -170,7 +186,7 @@ class Run:
         schema = folder / "schemas" / f"{SCHEMA_ID}.avsc"
         schema.write_text(SCHEMA, "utf-8")
         text = CONFIGURATION
-        for name in ("application", "bootstrap", "topic", "deduplicate", "endpoint"):
+        for name in WRITTEN:
             text = text.replace(f"@{name}@", getattr(self, name))
         config = folder / "pos-consumer.toml"
         config.write_text(text, "utf-8")

@@ -60,6 +60,11 @@ class Row:
         """The median of the CPU seconds per million events."""
         return self._median("cpu_s_per_million")
 
+    @property
+    def least_cpu(self) -> float:
+        """The CPU seconds per million events of the cheapest round."""
+        return min(one.cpu_s_per_million for one in self.rounds)
+
     def _median(self, name: str) -> float:
         return rounded(median([getattr(one, name) for one in self.rounds]))
 

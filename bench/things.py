@@ -157,6 +157,31 @@ def service(bench: Bench) -> Measured:
         return found
 
 
+def latency(commit_interval: str) -> Callable[[Bench], Measured]:
+    """Measure how long an event takes, a thousand a second, on a topic of its own."""
+
+    def do(bench: Bench) -> Measured:
+        with working_folder() as folder, target_sandbox(folder) as endpoint:
+            application = bench.reference.application()
+            run = Run(
+                folder=str(folder),
+                bootstrap=bench.reference.bootstrap,
+                topic=f"{application}.purchases",
+                application=application,
+                commit_interval=commit_interval,
+                max_age="1s",
+                endpoint=endpoint,
+            )
+            bench.reference.create(run.topic)
+            found = measure("latency", run)
+            bench.reference.forget(run.application)
+            figures = ", ".join(f"{k} {v:.0f}" for k, v in found.detail.items())
+            bench.say(f"commit interval {commit_interval}: {figures}")
+            return found
+
+    return do
+
+
 def quix(bench: Bench) -> Measured:
     """Measure Quix Streams and compare its profiles."""
     environment()
@@ -266,6 +291,18 @@ THINGS: Final = (
         "service",
         "the service end to end, until Target's sandbox has confirmed every profile",
         service,
+    ),
+    Thing(
+        "latency-1s",
+        "1,000 events a second: to `profiles` and to Target, committing every second",
+        latency("1s"),
+        checked=False,
+    ),
+    Thing(
+        "latency-100ms",
+        "the same, committing every 100 ms",
+        latency("100ms"),
+        checked=False,
     ),
     Thing(
         "quix",
