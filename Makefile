@@ -13,8 +13,8 @@ READY := .venv/.ready
 ARGS ?=
 
 .PHONY: help demo test fuzz test-observe screenshots dashboards simulation faults \
-	faults-sample faults-random faults-mutants check bench bench-quick format lock setup \
-	check-format check-lint check-types check-imports check-locks
+	faults-sample faults-random faults-mutants check bench bench-guard bench-quick format \
+	lock setup check-format check-lint check-types check-imports check-locks
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
@@ -75,6 +75,10 @@ bench: $(READY) ## measure (ARGS="--help")
 bench-quick: $(READY) ## measure the floor and the service, in under two minutes
 	@$(BIN)/python -m bench --quick $(ARGS)
 
+bench-guard: $(READY) ## fail if the aggregate stage costs twice what it did (1 min)
+	@$(BIN)/python -m bench --only floor,aggregate-uniform --events 200_000 \
+	--rounds 2 --at-most 11 $(ARGS)
+
 format: $(READY) ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -105,4 +109,5 @@ $(READY): requirements-dev.lock pyproject.toml
 	--require-hashes --requirement requirements-dev.lock
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet \
 	--disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'from consumer.profiles.warm import warm; warm()'
 	@touch $@

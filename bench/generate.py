@@ -46,6 +46,7 @@ class Variant:
     name: str
     skew: float = 0.0
     poison: float = 0.0
+    visitors: int = VISITORS
     once: bool = False
 
 
@@ -55,6 +56,9 @@ VARIANTS: Final = {
         Variant("uniform"),
         Variant("zipf", skew=1.2),
         Variant("poison", poison=0.05),
+        Variant("visitors-100k", visitors=100_000),
+        Variant("visitors-1m", visitors=1_000_000),
+        Variant("visitors-10m", visitors=10_000_000),
         Variant("once", once=True),
     )
 }
@@ -84,11 +88,12 @@ class _Visitors:
 
     def __init__(self, variant: Variant) -> None:
         self._once = variant.once
+        self._count = count = variant.visitors
         self._bounds: NDArray[np.float64] | None = None
         if variant.skew:
-            weights = np.arange(1, VISITORS + 1, dtype=float) ** -variant.skew
+            weights = np.arange(1, count + 1, dtype=float) ** -variant.skew
             self._bounds = np.cumsum(weights) / weights.sum()
-            self._order = np.random.default_rng(1).permutation(VISITORS)
+            self._order = np.random.default_rng(1).permutation(count)
 
     def draw(
         self, rng: np.random.Generator, first: int, count: int
@@ -96,9 +101,9 @@ class _Visitors:
         if self._once:
             return np.arange(first, first + count)
         if self._bounds is None:
-            return rng.integers(0, VISITORS, count)
+            return rng.integers(0, self._count, count)
         ranks = np.searchsorted(self._bounds, rng.random(count))
-        return self._order[np.minimum(ranks, VISITORS - 1)]
+        return self._order[np.minimum(ranks, self._count - 1)]
 
 
 def _part(

@@ -177,6 +177,7 @@ class Run:
     commit_interval: str = f"{COMMIT_SECONDS:g}s"
     memory: str = "1GB"
     max_age: str = "2s"
+    attributes: int = 0  # how many; 0: those of the job
     endpoint: str = "http://127.0.0.1:9"  # the port of `discard`: nobody is asked
 
     def settings(self) -> Settings:
@@ -188,6 +189,20 @@ class Run:
         text = CONFIGURATION
         for name in WRITTEN:
             text = text.replace(f"@{name}@", getattr(self, name))
+        if self.attributes:
+            text = _with_attributes(text, self.attributes)
         config = folder / "pos-consumer.toml"
         config.write_text(text, "utf-8")
         return load_settings(config)
+
+
+def _with_attributes(text: str, count: int) -> str:
+    """Put `count` attributes in place of the job's: its own, again and again."""
+    before, rest = text.split("[attributes.", 1)
+    block, after = rest.split("[target]", 1)
+    own = [part.split("]", 1) for part in block.split("[attributes.")]
+    made = [
+        f"[attributes.{own[n % len(own)][0]}_{n}]{own[n % len(own)][1]}"
+        for n in range(count)
+    ]
+    return f"{before}{''.join(made)}[target]{after}"

@@ -7,7 +7,7 @@ raises `SandboxError` where the result is not the recount's.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bench.check import latest, profiles, require_recount, require_stored
 from bench.job import Run
@@ -47,7 +47,7 @@ class Bench:
             self.topics[variant] = self.reference.topic(variant, self.events, self.say)
         return self.topics[variant]
 
-    def run(self, folder: object, variant: str, **differs: str) -> Run:
+    def run(self, folder: object, variant: str, **differs: Any) -> Run:  # noqa: ANN401 - fields of `Run`
         """Make a run of the job on a variant's topic, under a new application."""
         topic = self.topic(variant)
         return Run(

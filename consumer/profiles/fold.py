@@ -157,19 +157,13 @@ class Fold:
             columns[plan.name] = aggregate.to_arrow(state)
         return pa.RecordBatch.from_pydict(columns)
 
-    def lift(
-        self, slots: Slots, events: Events, offsets: Ints, times: Times
-    ) -> pa.RecordBatch:
-        """Give the profiles that the visitors would have by these events alone."""
+    def header(self, slots: Slots, offsets: Ints, times: Times) -> pa.RecordBatch:
+        """Give the header's fields as the visitors have them by these events alone."""
         count = len(slots)
         reached = np.full(count, -1)
         np.maximum.at(reached, slots.of_event, offsets)
         columns = self._header(slots, np.ones(count, np.int64), reached, times)
-        operands = Operands(events, slots.of_event, count)
-        for plan, aggregate in self._attributes:
-            rows = operands.rows(plan, ordered=plan.aggregate in ORDERED)
-            columns[plan.name] = aggregate.to_arrow(aggregate.lift(rows))
-        return pa.RecordBatch.from_pydict(columns)
+        return pa.RecordBatch.from_pydict({n: columns[n] for n, _ in HEADER})
 
     def fold(
         self,

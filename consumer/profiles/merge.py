@@ -24,7 +24,8 @@ from consumer.profiles.algebra.extreme import Extreme
 from consumer.profiles.algebra.keyed import Keyed
 from consumer.profiles.algebra.recent import Recent
 from consumer.profiles.buffer import PADDING, Buffer
-from consumer.profiles.record import HEADER
+from consumer.profiles.lift import Fields, Lift, Unfit
+from consumer.profiles.record import FRAME, HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +49,15 @@ STORAGES = {
 ADDED_UP = {"version": kernel.ADD, "source_offset": kernel.GREATEST}
 
 Operation: TypeAlias = tuple[int, int, int]
+
+
+def _program(operations: Sequence[Operation]) -> NDArray[np.int64]:
+    return np.array(operations, np.int64).reshape(-1, 3)
+
+
+HEADER_PROGRAM = _program(
+    [(ADDED_UP.get(n, kernel.REPLACE), STORAGES[kind], 0) for n, kind in HEADER]
+)
 
 
 class Stored:
@@ -87,31 +97,27 @@ class Merger:
     """A plan's fold of records into records."""
 
     def __init__(self, plan: Plan, codec: ProfileCodec, fold: Fold) -> None:
-        """Compile the plan into operations on the codec's records.
-
-        And the operations into machine code: seconds, the first time on a machine.
-        """
+        """Compile the plan into operations on the codec's records."""
         self._codec = codec
         self._fold = fold
         aggregates = {a.name: aggregate_for(a) for a in plan.attributes}
         fields = codec.current.names[len(HEADER) :]
         self._keyed = [name for name in fields if isinstance(aggregates[name], Keyed)]
-        self._header = _program(
-            [(ADDED_UP.get(n, kernel.REPLACE), STORAGES[kind], 0) for n, kind in HEADER]
-        )
         self._program: NDArray[np.int64] | None = None
-        operations = [operation(aggregates[name]) for name in fields]
-        known = [one for one in operations if one is not None]
-        if len(known) == len(fields):
-            self._program = np.concatenate([self._header, _program(known)])
-            neutral = Buffer.of(codec.encode(fold.neutral(codec.schema)))
-            self._merged(self._program, neutral, neutral)
+        plans = {a.name: a for a in plan.attributes}
+        found = [(plans[name], operation(aggregates[name])) for name in fields]
+        self._attributes = [(a, one) for a, one in found if one is not None]
+        frame = codec.encode(fold.neutral(codec.schema))[0][:FRAME]
+        self._frame = np.frombuffer(frame, np.uint8)
+        if len(self._attributes) == len(fields):
+            operations = _program([one for _, one in self._attributes])
+            self._program = np.concatenate([HEADER_PROGRAM, operations])
 
     def reached(self, stored: Stored) -> Ints:
         """Give the offset of the last event that each stored profile has folded."""
         records = stored.records
         offsets = np.empty(len(records), np.int64)
-        kernel.source_offsets(self._header, records.data, records.bounds, offsets)
+        kernel.source_offsets(HEADER_PROGRAM, records.data, records.bounds, offsets)
         return offsets
 
     def merge(
@@ -128,12 +134,13 @@ class Merger:
         total no longer fits.
         """
         if self._program is not None:
-            added = self._fold.lift(slots, events, offsets, times)
-            new = Buffer.of_arrow(self._codec.encode_column(added))
+            header = self._fold.header(slots, offsets, times)
+            lift = Lift(events, slots.of_event, len(slots))
             try:
-                merged = self._merged(self._program, stored.records, new)
-                return replace(merged, columns=added)
-            except ValueError:
+                added = lift.fields(header.columns, self._attributes)
+                merged = self._merged(self._program, stored.records, added)
+                return replace(merged, columns=header)
+            except (Unfit, ValueError):
                 pass  # an overflow, or not as we write it: columns tell which
         columns = self._fold.fold(slots, events, offsets, stored.columns, times)
         keys = {
@@ -143,8 +150,8 @@ class Merger:
         records = Buffer.of_arrow(self._codec.encode_column(columns))
         return Merged(records, keys, columns)
 
-    def _merged(self, program: NDArray[np.int64], old: Buffer, new: Buffer) -> Merged:
-        room = int(old.bounds[-1] + new.bounds[-1]) + PADDING
+    def _merged(self, program: NDArray[np.int64], old: Buffer, new: Fields) -> Merged:
+        room = int(old.bounds[-1]) + len(new.data) + PADDING
         out = Buffer(np.empty(room, np.uint8), np.zeros(len(old) + 1, np.int64))
         counts = np.empty((len(old), 2 * len(self._keyed)), np.int64)
         kernel.merge_records(
@@ -153,6 +160,7 @@ class Merger:
             old.bounds,
             new.data,
             new.bounds,
+            self._frame,
             out.data,
             out.bounds,
             counts,
@@ -180,10 +188,6 @@ def operation(aggregate: Aggregate) -> Operation | None:
             return kernel.RECENT, STORAGES[storage], most
         case _:
             return None
-
-
-def _program(operations: Sequence[Operation]) -> NDArray[np.int64]:
-    return np.array(operations, np.int64).reshape(-1, 3)
 
 
 def _lengths(columns: pa.RecordBatch, name: str) -> Ints:

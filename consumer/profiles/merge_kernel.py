@@ -402,25 +402,26 @@ def merge_records(
     old_bounds: Any,
     new: Any,
     new_bounds: Any,
+    frame: Any,
     out: Any,
     out_bounds: Any,
     counts: Any,
 ) -> None:
     """Merge record by record.
 
-    `bounds` are where the records of a buffer begin and, last, end. `out` must have
-    room for all of old and new. `counts` gets a row a record: how many entries each
-    KEYS and WEIGHTS field had, and has.
+    `old_bounds` are where the old records begin and, last, end; `new_bounds` has such
+    a row for each field of the new ones. Each merged record begins with `frame`. `out`
+    must have room for all of old and new. `counts` gets a row a record: how many
+    entries each KEYS and WEIGHTS field had, and has.
     """
     put = 0
     for row in range(len(old_bounds) - 1):
         at, end = old_bounds[row], old_bounds[row + 1]
-        place, stop = new_bounds[row], new_bounds[row + 1]
-        put = _copy(new, place, place + FRAME, out, put)
-        place += FRAME
+        put = _copy(frame, 0, FRAME, out, put)
         at += FRAME
         keyed = 0
         for index in range(len(program)):
+            place, stop = new_bounds[index, row], new_bounds[index, row + 1]
             operation = program[index, 0]
             storage, argument = program[index, 1], program[index, 2]
             if operation == TOTAL:
@@ -465,9 +466,9 @@ def merge_records(
                 else:
                     number = max(number, other)
                 put = _put_long(out, put, number)
-            if at > end or place > stop:
+            if at > end or place != stop:
                 raise ValueError("a field beyond the record")
-        if at != end or place != stop:
+        if at != end:
             raise ValueError("a record that is not what its schema says")
         out_bounds[row + 1] = put
 
@@ -484,3 +485,281 @@ def source_offsets(program: Any, data: Any, bounds: Any, out: Any) -> None:
         out[row], at = _long(data, at)
         if at > end:
             raise ValueError("a value beyond the record")
+
+
+@compiled()
+def _put_value(
+    numbers: Any, texts: Any, row: int, storage: int, out: Any, put: int
+) -> int:
+    """Write the value of a row: a number, or the text between two offsets."""
+    if storage == STRING:
+        begin, end = numbers[row], numbers[row + 1]
+        put = _put_long(out, put, end - begin)
+        return _copy(texts, begin, end, out, put)
+    if storage == LONG:
+        return _put_long(out, put, numbers[row])
+    bits = np.uint64(numbers[row])
+    for place in range(8):
+        out[put + place] = np.uint8((bits >> np.uint64(8 * place)) & np.uint64(0xFF))
+    return put + 8
+
+
+@compiled()
+def _order(numbers: Any, texts: Any, row: int, other: int, storage: int) -> Any:
+    """Compare the values of two rows."""
+    first, second = numbers[row], numbers[other]
+    if storage == STRING:
+        size, wide = numbers[row + 1] - first, numbers[other + 1] - second
+        where = texts.ctypes.data
+        order = memcmp(where + first, where + second, min(size, wide))
+        if order != 0:
+            return -1 if order < 0 else 1
+        first, second = size, wide
+    elif storage == DOUBLE:
+        first = first if first >= 0 else first ^ np.int64(0x7FFF_FFFF_FFFF_FFFF)
+        second = second if second >= 0 else second ^ np.int64(0x7FFF_FFFF_FFFF_FFFF)
+    return (first > second) - (first < second)
+
+
+# What follows writes one field of each slot's new part. A slot has the rows
+# `order[starts[slot]:starts[slot + 1]]` of its source, in the order of time; those that
+# are `valid` take part. A column is `numbers`: longs, the bits of doubles, or where
+# each of `texts` begins and the last one ends. `bounds` gets where each field begins,
+# and where the last one ends, in `out`, which must have room from `put` on. All return
+# the place after what they wrote.
+
+
+@compiled(entry=True)
+def put_values(
+    numbers: Any, texts: Any, storage: int, out: Any, bounds: Any, put: int
+) -> int:
+    """Write a value a slot."""
+    for slot in range(len(bounds) - 1):
+        bounds[slot] = put
+        put = _put_value(numbers, texts, slot, storage, out, put)
+    bounds[len(bounds) - 1] = put
+    return put
+
+
+@compiled(entry=True)
+def put_totals(
+    order: Any,
+    starts: Any,
+    valid: Any,
+    numbers: Any,
+    weights: Any,
+    out: Any,
+    bounds: Any,
+    put: int,
+) -> int:
+    """Write count, sum and mean: the total of numbers times weights, and of weights."""
+    for slot in range(len(starts) - 1):
+        total = weight = 0
+        for place in range(starts[slot], starts[slot + 1]):
+            row = order[place]
+            if valid[row]:
+                total += numbers[row] * weights[row]
+                weight += weights[row]
+        bounds[slot] = put
+        put = _put_long(out, put, total)
+        put = _put_long(out, put, weight)
+    bounds[len(starts) - 1] = put
+    return put
+
+
+@compiled(entry=True)
+def put_extremes(
+    order: Any,
+    starts: Any,
+    valid: Any,
+    numbers: Any,
+    texts: Any,
+    storage: int,
+    least: int,
+    out: Any,
+    bounds: Any,
+    put: int,
+) -> int:
+    """Write min or max."""
+    for slot in range(len(starts) - 1):
+        best = -1
+        for place in range(starts[slot], starts[slot + 1]):
+            row = order[place]
+            if valid[row]:
+                if best < 0:
+                    best = row
+                    continue
+                found = _order(numbers, texts, row, best, storage)
+                if (found < 0) if least else (found > 0):
+                    best = row
+        bounds[slot] = put
+        out[put] = 0 if best < 0 else VALUE
+        put += 1
+        if best >= 0:
+            put = _put_value(numbers, texts, best, storage, out, put)
+    bounds[len(starts) - 1] = put
+    return put
+
+
+@compiled()
+def _put_place(
+    row: int,
+    owners: Any,
+    times: Any,
+    ids: Any,
+    id_texts: Any,
+    items: Any,
+    out: Any,
+    put: int,
+) -> int:
+    """Write where in time a row stands: its event's time and id, its own index."""
+    event = owners[row]
+    put = _put_long(out, put, times[event])
+    put = _put_value(ids, id_texts, event, STRING, out, put)
+    return _put_long(out, put, items[row])
+
+
+@compiled(entry=True)
+def put_edges(
+    order: Any,
+    starts: Any,
+    valid: Any,
+    numbers: Any,
+    texts: Any,
+    storage: int,
+    earliest: int,
+    owners: Any,
+    times: Any,
+    ids: Any,
+    id_texts: Any,
+    items: Any,
+    out: Any,
+    bounds: Any,
+    put: int,
+) -> int:
+    """Write first or last."""
+    for slot in range(len(starts) - 1):
+        best = -1
+        for step in range(starts[slot + 1] - starts[slot]):
+            back = starts[slot + 1] - 1 - step
+            row = order[starts[slot] + step if earliest else back]
+            if valid[row]:
+                best = row
+                break
+        bounds[slot] = put
+        if best < 0:
+            for _ in range(4):  # no value, at no time, of no event, no item
+                out[put] = 0
+                put += 1
+        else:
+            out[put] = VALUE
+            put = _put_value(numbers, texts, best, storage, out, put + 1)
+            put = _put_place(best, owners, times, ids, id_texts, items, out, put)
+    bounds[len(starts) - 1] = put
+    return put
+
+
+@compiled(entry=True)
+def put_recents(
+    order: Any,
+    starts: Any,
+    valid: Any,
+    numbers: Any,
+    texts: Any,
+    storage: int,
+    most: int,
+    owners: Any,
+    times: Any,
+    ids: Any,
+    id_texts: Any,
+    items: Any,
+    out: Any,
+    bounds: Any,
+    put: int,
+) -> int:
+    """Write the newest values, newest first."""
+    for slot in range(len(starts) - 1):
+        count = 0
+        place = starts[slot + 1] - 1
+        while count < most and place >= starts[slot]:
+            count += valid[order[place]]
+            place -= 1
+        bounds[slot] = put
+        put = _put_long(out, put, count)
+        left, place = count, starts[slot + 1] - 1
+        while left:
+            row = order[place]
+            place -= 1
+            if valid[row]:
+                put = _put_value(numbers, texts, row, storage, out, put)
+                put = _put_place(row, owners, times, ids, id_texts, items, out, put)
+                left -= 1
+        if count:
+            out[put] = 0
+            put += 1
+    bounds[len(starts) - 1] = put
+    return put
+
+
+@compiled(entry=True)
+def put_keys(
+    order: Any,
+    starts: Any,
+    valid: Any,
+    numbers: Any,
+    texts: Any,
+    storage: int,
+    weights: Any,
+    weighted: int,
+    rows: Any,
+    sums: Any,
+    out: Any,
+    bounds: Any,
+    put: int,
+) -> int:
+    """Write top or distinct: the keys, sorted, with their weights added up.
+
+    `rows` and `sums` are room for the keys of a slot; more than fit raise.
+    """
+    for slot in range(len(starts) - 1):
+        count = 0
+        for place in range(starts[slot], starts[slot + 1]):
+            row = order[place]
+            if not valid[row]:
+                continue
+            low, high, same = 0, count, False
+            while low < high and not same:
+                middle = (low + high) // 2
+                found = _order(numbers, texts, row, rows[middle], storage)
+                if found == 0:
+                    low, same = middle, True
+                elif found < 0:
+                    high = middle
+                else:
+                    low = middle + 1
+            if same:
+                sums[low] += weights[row]
+                continue
+            if count == len(rows):
+                raise ValueError("many keys")
+            for back in range(count - low):
+                rows[count - back] = rows[count - back - 1]
+                sums[count - back] = sums[count - back - 1]
+            rows[low], sums[low] = row, weights[row]
+            count += 1
+        kept = 0
+        for index in range(count):
+            kept += not (weighted and sums[index] == 0)
+        bounds[slot] = put
+        put = _put_long(out, put, kept)
+        for index in range(count):
+            if weighted and sums[index] == 0:
+                continue
+            put = _put_value(numbers, texts, rows[index], storage, out, put)
+            if weighted:
+                put = _put_long(out, put, sums[index])
+        if kept:
+            out[put] = 0
+            put += 1
+    bounds[len(starts) - 1] = put
+    return put

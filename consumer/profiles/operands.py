@@ -87,7 +87,7 @@ class Operands:
         frame = self._events.operands if items is None else items.operands
         operand = frame[plan.operand_column]
         order = self._item_order if plan.source == "items" else self._event_order
-        picked = self._sorted(plan.source) if ordered else None
+        picked = self.sorted_rows(plan.source) if ordered else None
         if operand.null_count():
             valid = operand.is_not_null().to_numpy()
             picked = np.flatnonzero(valid) if picked is None else picked[valid[picked]]
@@ -133,7 +133,8 @@ class Operands:
             raise AssertionError(message)
         return Order(items.events, events.times, events.ids, items.index)
 
-    def _sorted(self, source: str) -> Ints:
+    def sorted_rows(self, source: str) -> Ints:
+        """Give the rows of a source by slot and place in time."""
         return self._sorted_events if source == "event" else self._sorted_items
 
     @cached_property

@@ -34,6 +34,7 @@ from consumer.profiles.seen import Ids, SeenIds
 from consumer.profiles.store import Changes, Position
 from consumer.profiles.stream_time import read
 from consumer.profiles.table import Packed
+from consumer.profiles.warm import warm
 from consumer.stages.held import waiting
 from consumer.stages.too_many import count_dead_letters
 
@@ -144,6 +145,7 @@ class BatchWork:
         more than `max_ahead` seconds after their record are refused. `copies` are not
         counted: for who judges the originals anew.
         """
+        warm()
         self._max_ahead = max_ahead
         self._decoder = decoder
         self._codec = codec

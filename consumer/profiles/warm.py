@@ -1,0 +1,49 @@
+"""Compile the kernels before they are needed: seconds, the first time on a machine."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from consumer.profiles import merge_kernel as kernel
+from consumer.profiles.buffer import Buffer
+from consumer.profiles.lift import NO_TEXTS, sealed
+from consumer.profiles.merge import HEADER_PROGRAM
+from consumer.profiles.table import Keys, Packed, Table
+
+
+@cache
+def warm() -> None:
+    """Call each kernel with nothing to do."""
+    longs = np.zeros(0, np.int64)
+    none, starts = sealed(longs), sealed(np.zeros(1, np.int64))
+    rows = none, starts, sealed(np.zeros(0, bool))
+    texts = sealed(NO_TEXTS)
+    into = np.zeros(kernel.PADDING, np.uint8), np.zeros(1, np.int64), 0
+    place = none, none, none, texts, none
+    column = none, texts, kernel.LONG
+    kernel.put_values(*column, *into)
+    kernel.put_totals(*rows, none, none, *into)
+    kernel.put_extremes(*rows, *column, 0, *into)
+    kernel.put_edges(*rows, *column, 0, *place, *into)
+    kernel.put_recents(*rows, *column, 0, *place, *into)
+    kernel.put_keys(*rows, *column, none, 0, longs, longs, *into)
+    nothing = Buffer.of([])
+    frame = sealed(np.zeros(kernel.FRAME, np.uint8))
+    bounds = np.zeros((len(HEADER_PROGRAM), 1), np.int64)
+    kernel.merge_records(
+        HEADER_PROGRAM,
+        nothing.data,
+        nothing.bounds,
+        nothing.data,
+        bounds,
+        frame,
+        *into[:2],
+        np.zeros((0, 0), np.int64),
+    )
+    kernel.source_offsets(HEADER_PROGRAM, nothing.data, nothing.bounds, longs)
+    table = Table()
+    table.put(Packed(Keys.of([]), nothing))
+    table.read(longs, nothing.data, longs)
+    table.find(Keys.of([]))
