@@ -154,7 +154,7 @@ class Lift:
                 return room, kernel.put_extremes, (*rows, *column, argument)
             case kernel.KEYS | kernel.WEIGHTS:
                 weights = self._weights(plan, source, valid)
-                _check(weights, weights[:1])
+                _check(weights)
                 most = min(MOST_KEYS, int(np.diff(source.starts).max(initial=0)))
                 scratch = np.empty(most, np.int64), np.empty(most, np.int64)
                 weighted = int(kind == kernel.WEIGHTS)
@@ -212,10 +212,12 @@ def sealed(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def _check(numbers: Ints, weights: Ints) -> None:
-    """Raise where sums of products might not fit a long."""
-    if not (len(numbers) and len(weights)):
-        return
-    most = float(np.abs(numbers).max()) * float(np.abs(weights).max())
+def _check(numbers: Ints, weights: Ints | None = None) -> None:
+    """Raise where sums of numbers, times weights, might not fit a long."""
+    most = _largest(numbers) * (1.0 if weights is None else _largest(weights))
     if len(numbers) * most >= LONGS:
         raise Unfit
+
+
+def _largest(numbers: Ints) -> float:
+    return float(np.abs(numbers).max(initial=0))
