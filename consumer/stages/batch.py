@@ -33,7 +33,7 @@ from consumer.profiles.overflow import (
 from consumer.profiles.seen import Ids, SeenIds
 from consumer.profiles.store import Changes, Position
 from consumer.profiles.stream_time import read
-from consumer.profiles.table import Packed
+from consumer.profiles.table import Keys, Packed
 from consumer.profiles.warm import warm
 from consumer.stages.held import waiting
 from consumer.stages.too_many import count_dead_letters
@@ -479,7 +479,7 @@ def _without_erased(
             visitors = events.identity["visitor"].gather(pl.Series(mine))
             erased_at = [
                 suppressed.get(key, NEVER_ERASED)
-                for key in packed(*hash128(visitors)).tolist()
+                for key in Keys(*hash128(visitors)).to_list()
             ]
             times = events.identity["event_time"].to_numpy()[mine]
             gone[mine] = times // 1_000 <= np.array(erased_at, np.int64)
