@@ -17,6 +17,7 @@ from bench.job import ITEMS, LATEST_SKUS, SCHEMA, Run
 from bench.measured.stacked import EMPTY, worked
 from bench.recount import COLUMNS, difference, recount
 from consumer.frames import Outcome, Records
+from consumer.profiles.buffer import Buffer
 from consumer.stages.batch import OpenPartition
 
 EVENTS = 3_000
@@ -133,9 +134,9 @@ class NoStore:
 
     position = None
 
-    def get_many(self, keys: list[bytes]) -> list[None]:
+    def gather(self, keys: Keys, absent: bytes) -> Buffer:
         """Find nothing."""
-        return [None] * len(keys)
+        return Buffer.of([absent] * len(keys))
 
 
 def test_the_services_work_takes_the_reference_events(tmp_path: object) -> None:
