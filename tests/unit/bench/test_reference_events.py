@@ -18,6 +18,7 @@ from bench.measured.stacked import EMPTY, worked
 from bench.recount import COLUMNS, difference, recount
 from consumer.frames import Outcome, Records
 from consumer.profiles.buffer import Buffer
+from consumer.profiles.table import Keys
 from consumer.stages.batch import OpenPartition
 
 EVENTS = 3_000
