@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastavro
 import numpy as np
@@ -18,8 +18,10 @@ from bench.measured.stacked import EMPTY, worked
 from bench.recount import COLUMNS, difference, recount
 from consumer.frames import Outcome, Records
 from consumer.profiles.buffer import Buffer
-from consumer.profiles.table import Keys
 from consumer.stages.batch import OpenPartition
+
+if TYPE_CHECKING:
+    from consumer.profiles.table import Keys
 
 EVENTS = 3_000
 PARSED = fastavro.parse_schema(json.loads(SCHEMA))
