@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import TopicFactory
 
 PATIENCE = 60.0
+SETTLED_SECONDS = 6.0  # longer than gauges stay as they were
 QUICK = {
     'max_age = "2s"': 'max_age = "500ms"',
     "calls_per_minute = 50": "calls_per_minute = 600",
@@ -85,13 +86,16 @@ async def test_profiles_that_target_lost_are_sent_again_from_the_topic(
 
             def delivered() -> bool:
                 service.require_running()
-                read = service.metrics().total("pos_consumer_records_total")
-                waiting = service.metrics().total("pos_consumer_lag_records")
-                return read >= spec.events and waiting == 0
+                now = service.metrics()
+                read = now.total("pos_consumer_records_total")
+                waiting = now.total("pos_consumer_lag_records")
+                confirmed = now.total("pos_consumer_confirmed_rows_total")
+                return read >= spec.events and waiting == 0 and confirmed > 0
 
-            await until(delivered)
-            await asyncio.sleep(1)
-            known.update(target.profiles())
+            while not known or dict(target.profiles()) != known:
+                await until(delivered)
+                known = dict(target.profiles())
+                await asyncio.sleep(SETTLED_SECONDS)
             read = service.metrics().total("pos_consumer_records_total")
             target.account.forget()
             assert dict(target.profiles()) == {}
