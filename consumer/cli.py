@@ -20,6 +20,7 @@ from consumer.commands import (
     explain,
     init,
     preview,
+    rebuild,
     requests,
     resync,
     run,
@@ -49,6 +50,7 @@ app.command()(init.init)
 app.command()(check.check)
 app.command()(preview.preview)
 app.command()(doctor.doctor)
+app.command()(rebuild.rebuild)
 app.command()(explain.explain)
 app.command()(resync.resync)
 app.command()(erase.erase)

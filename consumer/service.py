@@ -29,6 +29,7 @@ from consumer.events.json_codec import JsonCodec
 from consumer.events.mapping import Mapper
 from consumer.events.registered import RegisteredSchemas, cache_folder
 from consumer.events.schemas import OneSchema, SchemaFolder, read_codec
+from consumer.kafka.announcement import Announcement
 from consumer.kafka.changelog import Changelog
 from consumer.kafka.clients import librdkafka_version, wait_for_broker
 from consumer.kafka.control import Control
@@ -49,9 +50,11 @@ from consumer.stages.batch import BatchWork
 from consumer.stages.client_report import ClientReport
 from consumer.stages.daily import Daily
 from consumer.stages.erasure import Erasure
-from consumer.stages.generations import agree
+from consumer.stages.generations import NO_WISHES, Agreement, Wishes, agree
 from consumer.stages.lifecycle import Partitions
 from consumer.stages.producers import Producers
+from consumer.stages.rebuild_progress import RebuildProgress
+from consumer.stages.rebuilt import Rebuilt
 from consumer.stages.rekey import RekeyStage
 from consumer.stages.rekey_positions import SourcePositions
 from consumer.stages.rekey_report import RekeyReport
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from consumer.clock import Clock
     from consumer.config import Settings
     from consumer.events.decode import Codec, Schemas
+    from consumer.kafka.control_records import ControlView
 
 log = structlog.get_logger(__name__)
 
@@ -147,6 +151,7 @@ class Service:
         clock: Clock,
         *,
         stages: tuple[Stage, ...] = STAGES,
+        wishes: Wishes = NO_WISHES,
         metrics: Metrics | None = None,
     ) -> None:
         """Take what to run; nothing starts yet.
@@ -156,6 +161,7 @@ class Service:
         self._settings = settings
         self._clock = clock
         self._stages = [s for s in stages if s != "rekey" or settings.rekeys]
+        self._wishes = wishes
         self._stop = asyncio.Event()
         self._forbidden: PartitionHalt | None = None
         self._follower: ControlFollower
@@ -209,10 +215,11 @@ class Service:
         starting.wait("waiting for a broker")
         if await self._unless_stopped(wait_for_broker(settings, self._clock)):
             return
+        # One a stage: each takes a later generation up at a moment of its own.
         codec = ProfileCodec(ProfileSchema.of(plan))
         control = Control(settings)
         stack.callback(control.close)
-        cluster, generation = await self._agreed(control, plan, codec)
+        cluster, agreement = await self._agreed(control, plan, codec)
         following = _in_thread("control", self._follower.run)
         stack.push_async_callback(self._unfollow, following)
         runners: list[asyncio.Future[None]] = []
@@ -227,17 +234,20 @@ class Service:
                 codec,
                 directory,
                 cluster=cluster,
-                generation=generation,
+                control=control,
+                agreement=agreement,
             )
             runners.append(_in_thread("aggregate", aggregate.run))
         if "upload" in self._stages:
-            renderer = RowRenderer(plan.attributes, codec)
+            uploading = agreement.copy()
+            renderer = RowRenderer(plan.attributes, uploading.codec)
             upload = UploadStage(
                 settings,
                 renderer,
                 self.metrics,
                 self.health,
                 self._clock,
+                renew=partial(_renewed, uploading, control),
                 board=self.board,
                 control=self._follower,
                 connect=partial(
@@ -300,7 +310,7 @@ class Service:
 
     async def _agreed(
         self, control: Control, plan: Plan, codec: ProfileCodec
-    ) -> tuple[Cluster, int]:
+    ) -> tuple[Cluster, Agreement]:
         """Agree, trying again until `startup_timeout` where only time is needed."""
         deadline = self._clock.monotonic() + self._settings.startup_timeout
         while True:
@@ -315,7 +325,7 @@ class Service:
 
     def _agree(
         self, control: Control, plan: Plan, codec: ProfileCodec
-    ) -> tuple[Cluster, int]:
+    ) -> tuple[Cluster, Agreement]:
         """Check the topics and settle on a generation; blocks."""
         settings = self._settings
         admin = TopicAdmin(settings)
@@ -329,19 +339,31 @@ class Service:
         if settings.rekeys:
             names += [topics.source, topics.rekey_state]
         cluster = Cluster.of(admin.states(names))
-        view = control.read(lambda: not self._stop.is_set())
+
+        def read() -> ControlView:
+            return control.read(lambda: not self._stop.is_set())
+
+        view = read()
         secret = settings.purchases.pseudonym_key
         fingerprint = "" if secret is None else Pseudonyms(secret).fingerprint
-        generation, began_with = agree(
-            control, view, plan, codec, partitions=count, pseudonyms=fingerprint
+        agreement = agree(
+            view,
+            partial(Announcement, settings),
+            read,
+            plan,
+            codec,
+            partitions=count,
+            at=self._clock.now(),
+            wishes=self._wishes,
+            pseudonyms=fingerprint,
         )
         self._follower = ControlFollower(settings, control, view, self._clock)
         self._forbidden = (
             cleanup_problem(found, settings)
-            or count_problem(settings, began_with, count)
+            or count_problem(settings, agreement.began_with, count)
             or pseudonym_problem(view.generations, fingerprint)
         )
-        return cluster, generation
+        return cluster, agreement
 
     def _rekey(
         self,
@@ -391,7 +413,8 @@ class Service:
         directory: StateDirectory,
         *,
         cluster: Cluster,
-        generation: int,
+        control: Control,
+        agreement: Agreement,
     ) -> AggregateStage:
         settings = self._settings
         count = cluster.partitions[settings.topics.purchases]
@@ -399,6 +422,7 @@ class Service:
         source = InputConsumer(
             settings, ClientReport(self.metrics, "purchases", "aggregate")
         )
+        decoder = Decoder(schemas, Mapper(plan), self._grace())
         agenda = Agenda(plan, codec, settings.profiles.expire_days)
         partitions = Partitions(
             settings,
@@ -408,15 +432,16 @@ class Service:
             cluster=cluster,
             metrics=self.metrics,
             board=self.board,
-            generation=generation,
+            agreement=agreement,
+            rebuilt=Rebuilt(settings, directory, plan, decoder, control.read),
             agenda=agenda,
             forbidden=self._forbidden,
         )
         work = BatchWork(
             plan,
-            Decoder(schemas, Mapper(plan), self._grace()),
+            decoder,
             codec,
-            generation=generation,
+            generation=agreement.number,
             largest_record=cluster.largest_records[settings.topics.profiles]
             - RECORD_OVERHEAD,
             limits=self._limits(),
@@ -426,7 +451,7 @@ class Service:
         daily = None
         if agenda:
             daily = Daily(
-                Tick(plan, codec, agenda, generation=generation),
+                Tick(plan, codec, agenda, generation=agreement.number),
                 self._clock,
                 zone=plan.zone or "UTC",
                 spread=settings.profiles.tick_over,
@@ -434,11 +459,11 @@ class Service:
             )
         erasure = Erasure(
             codec,
-            Fold(plan, generation),
+            Fold(plan, agreement.number),
             self._follower,
             self._clock,
             Delivered(settings),
-            generation=generation,
+            generation=agreement.number,
             keep=settings.profiles.keep_erased,
             plan=plan,
         )
@@ -455,6 +480,11 @@ class Service:
             health=health,
             daily=daily,
             erasure=erasure,
+            agreement=agreement,
+            view=lambda: self._follower.view,
+            progress=RebuildProgress(
+                control, lambda: self._follower.view, self._clock.now
+            ),
         )
 
     def _limits(self) -> DeadLetterLimits:
@@ -482,6 +512,11 @@ class Service:
         stop.cancel()
         task.result()
         return False
+
+
+def _renewed(agreement: Agreement, control: Control) -> bool:
+    """Look whether what we met was announced meanwhile, and is ours; blocks."""
+    return agreement.renew(control.read())
 
 
 def _in_thread(name: str, work: Callable[[], None]) -> asyncio.Future[None]:

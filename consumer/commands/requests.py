@@ -36,11 +36,17 @@ def requests(
 
     What has ended stays for an hour.
     """
+    from consumer.stages.rebuild_progress import REBUILD
+
     with connect(context) as (known, _):
         standings = known.standings()
         if cancel is not None:
             if cancel not in {one.id for one in standings}:
                 raise typer.BadParameter(f"There is no request {cancel}.")
+            if cancel in {one.id for one in standings if one.kind == REBUILD}:
+                raise typer.BadParameter(
+                    "Give it up by `pos-consumer rebuild --abort`."
+                )
             known.take_back(cancel)
             typer.echo(f"Taken back: {cancel}.")
             return

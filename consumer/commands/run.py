@@ -22,6 +22,23 @@ def run(
             "like, each with a state directory of its own."
         ),
     ] = "all",
+    reset_attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Let this attribute, whose definition has changed, start anew with "
+            "nothing; may be given several times. Without a change it does nothing, so "
+            "that it may stay where it is through a rolling update.",
+        ),
+    ] = None,
+    supersede: Annotated[
+        bool,
+        typer.Option(
+            help="This configuration, which was in use before, replaces the newest: a "
+            "roll-back. What that had added is dropped; what it had dropped starts "
+            "anew."
+        ),
+    ] = False,
     startup_timeout: Annotated[
         str | None,
         typer.Option(
@@ -41,6 +58,7 @@ def run(
     from consumer.config import load_settings
     from consumer.errors import ConfigurationError
     from consumer.service import STAGES, Service
+    from consumer.stages.generations import Wishes
     from consumer.telemetry.logging import configure_logging
 
     overrides = {} if startup_timeout is None else {"startup_timeout": startup_timeout}
@@ -52,10 +70,11 @@ def run(
             settings.purchases.key,
             'expected "other" for `--stage rekey`: with "visitor" nothing is rekeyed',
         )
+    wishes = Wishes(frozenset(reset_attribute or ()), supersede)
 
     async def serve() -> None:
         stages = STAGES if stage == "all" else (stage,)
-        service = Service(settings, SystemClock(), stages=stages)
+        service = Service(settings, SystemClock(), stages=stages, wishes=wishes)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop)

@@ -41,7 +41,11 @@ class Generation:
     """One state of the configuration: definitions by attribute, profile schema.
 
     `partitions` is what the input had when the application began, 0 if not known;
-    `pseudonyms` the fingerprint of the key that visitor ids are hashed under, if any.
+    `pseudonyms` the fingerprint of the key that visitor ids are hashed under, if any;
+    `at` when this was announced, in seconds since the epoch, 0 if not known. `since`
+    names for each attribute the generation that it began with, with nothing: what
+    profiles of an older generation hold under its name is not its own. `rebuild` says
+    what a rebuild has computed for it, where one has; see `stages.rebuilt`.
     """
 
     number: int
@@ -50,6 +54,9 @@ class Generation:
     definitions: Mapping[str, str] = field(default_factory=dict)
     partitions: int = 0
     pseudonyms: str = ""
+    at: float = 0.0
+    since: Mapping[str, int] = field(default_factory=dict)
+    rebuild: Body = field(default_factory=dict)
     in_key: ClassVar[tuple[str, ...]] = ()
 
     @property

@@ -337,6 +337,20 @@ class TopicAdmin:
                     raise broker_error(error, f"creating topic {name}") from error
         self._wait_until_shown([spec.name for spec in specs])
 
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete topics; one that does not exist is no matter."""
+        if not names:
+            return
+        deleted = self._admin.delete_topics(
+            list(names), request_timeout=REQUEST_SECONDS
+        )
+        for name, future in deleted.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if kafka_error(error).code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise broker_error(error, f"deleting topic {name}") from error
+
     def _wait_until_shown(self, names: Sequence[str]) -> None:
         """Return when the broker that is asked has heard of what its controller did.
 

@@ -8,23 +8,27 @@ at any time. Entries are a day and a store key, so that they sort by both.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 from consumer.profiles.algebra.catalogue import aggregate_for
 from consumer.profiles.algebra.windowed import windowed
+from consumer.profiles.fold import DAY_MILLIS
 from consumer.profiles.store import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from consumer.plan.compile import Plan
     from consumer.profiles.columns import Ints
     from consumer.profiles.record import ProfileCodec
     from consumer.profiles.store import PartitionStore
+
+Flags: TypeAlias = "NDArray[np.bool_]"
 
 NEVER: Final = 2**31 - 1
 ENTRY: Final = struct.Struct(">I16s")
@@ -72,6 +76,18 @@ class Agenda:
             ends = np.maximum(last_days(profiles) + self.expire_days + 1, today + 1)
             first = np.minimum(first, np.where(last_days(profiles) > 0, ends, NEVER))
         return first
+
+    def expired(self, profiles: pa.RecordBatch, stream_time: int) -> Flags:
+        """Flag profiles without an event for too long, by the clock of the records.
+
+        `stream_time` is theirs, in milliseconds. A wrong clock of ours must not delete
+        anything, so it has no say.
+        """
+        last = last_days(profiles)
+        if self.expire_days is None:
+            return np.zeros(len(last), bool)
+        flags: Flags = stream_time // DAY_MILLIS - last > self.expire_days
+        return flags & (last > 0)
 
     def entries(
         self, keys: Sequence[bytes], values: Sequence[bytes], latest: int = NEVER

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import structlog
@@ -75,9 +76,12 @@ class StateDirectory:
         """Unlock the directory."""
         os.close(self._lock)
 
-    def open(self, partition: int) -> PartitionStore:
-        """Open the store of a partition, empty if it is new or was damaged."""
-        path = self._store_path(partition)
+    def open(self, partition: int, of: str = "") -> PartitionStore:
+        """Open the store of a partition, empty if it is new or was damaged.
+
+        `of` names whose it is, where it is not the service's own.
+        """
+        path = self._store_path(partition, of)
         try:
             return PartitionStore(path)
         except StoreDamaged as damage:
@@ -86,12 +90,15 @@ class StateDirectory:
                 partition=partition,
                 what=str(damage),
             )
-            self.discard(partition)
+            self.discard(partition, of)
             return PartitionStore(path)
 
-    def discard(self, partition: int) -> None:
+    def discard(self, partition: int, of: str = "") -> None:
         """Delete the store of a partition: it is rebuilt from the topics."""
-        shutil.rmtree(self._store_path(partition), ignore_errors=True)
+        shutil.rmtree(self._store_path(partition, of), ignore_errors=True)
+        if of:
+            with suppress(OSError):  # others are still in it
+                (self.path / of).rmdir()
 
     def renew_replica_id(self) -> str:
         """Take a fresh id: this one is in use elsewhere (a copied directory)."""
@@ -99,8 +106,8 @@ class StateDirectory:
         self._write(REPLICA, self.replica_id)
         return self.replica_id
 
-    def _store_path(self, partition: int) -> Path:
-        return self.path / f"partition-{partition}"
+    def _store_path(self, partition: int, of: str) -> Path:
+        return self.path / of / f"partition-{partition}"
 
     def _remembered(self, name: str, fresh: str) -> str:
         try:

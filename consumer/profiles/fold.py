@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import polars_hash  # noqa: F401 - registers the `nchash` namespace
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from consumer.profiles import columns as cols
 from consumer.profiles.algebra.catalogue import aggregate_for
@@ -134,10 +135,24 @@ class Fold:
         self._generation = generation
         self._attributes = [(a, aggregate_for(a)) for a in plan.attributes]
 
+    def begin(self, generation: int) -> None:
+        """Write profiles of another generation from now on."""
+        self._generation = generation
+
+    def ours(self, stored: pa.RecordBatch, *, versions: int) -> pa.RecordBatch:
+        """Give stored profiles, whole, as our generation's, some versions later."""
+        whole = self.whole(stored)
+        columns = {field.name: whole.column(field.name) for field in whole.schema}
+        columns["version"] = pc.add(columns["version"], versions)
+        ours = np.full(stored.num_rows, self._generation, np.int32)
+        columns["generation"] = pa.array(ours)
+        return pa.RecordBatch.from_pydict(columns)
+
     def neutral(self, schema: pa.Schema) -> pa.RecordBatch:
         """Give the profile that a new visitor has before any event, as one row."""
         nothing = {f.name: pa.nulls(1, f.type) for f in schema}
         start = {"visitor": "", "version": 0, "source_offset": -1}
+        start |= {"generation": self._generation}
         for name, _ in HEADER:
             nothing[name] = pa.array([start.get(name, 0)], nothing[name].type)
         for plan, aggregate in self._attributes:

@@ -70,9 +70,17 @@ class Stored:
         """
         self._codec = codec
         self.records = found
-        if (self.records.longs_at(1) != codec.current.schema_id).any():
-            whole = fold.whole(codec.decode(found.to_list()))
-            self.records = Buffer.of_arrow(codec.encode_column(whole))
+        foreign = found.longs_at(1) != codec.current.schema_id
+        if codec.newest_beginning:
+            # Of our schema, and yet of something else that had the attribute's name.
+            foreign |= header_longs("generation", found) < codec.newest_beginning
+        rows = np.flatnonzero(foreign).tolist()
+        if rows:
+            records = found.to_list()
+            whole = fold.whole(codec.decode([records[row] for row in rows]))
+            for row, record in zip(rows, codec.encode(whole), strict=True):
+                records[row] = record
+            self.records = Buffer.of(records)
 
     @cached_property
     def columns(self) -> pa.RecordBatch:
@@ -115,10 +123,7 @@ class Merger:
 
     def reached(self, stored: Stored) -> Ints:
         """Give the offset of the last event that each stored profile has folded."""
-        records = stored.records
-        offsets = np.empty(len(records), np.int64)
-        kernel.source_offsets(HEADER_PROGRAM, records.data, records.bounds, offsets)
-        return offsets
+        return header_longs("source_offset", stored.records)
 
     def merge(
         self,
@@ -188,6 +193,14 @@ def operation(aggregate: Aggregate) -> Operation | None:
             return kernel.RECENT, STORAGES[storage], most
         case _:
             return None
+
+
+def header_longs(name: str, records: Buffer) -> Ints:
+    """Read a field of the header of each record; it is an int or a long."""
+    found = np.empty(len(records), np.int64)
+    field = [one for one, _ in HEADER].index(name)
+    kernel.longs_of(HEADER_PROGRAM, records.data, records.bounds, field, found)
+    return found
 
 
 def _lengths(columns: pa.RecordBatch, name: str) -> Ints:

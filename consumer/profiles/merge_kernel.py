@@ -474,14 +474,12 @@ def merge_records(
 
 
 @compiled(entry=True)
-def source_offsets(program: Any, data: Any, bounds: Any, out: Any) -> None:
-    """Read the one field of each record that is merged by GREATEST."""
+def longs_of(program: Any, data: Any, bounds: Any, field: int, out: Any) -> None:
+    """Read a field of each record, by its place in the program; it is a long."""
     for row in range(len(bounds) - 1):
         at, end = bounds[row] + FRAME, bounds[row + 1]
-        index = 0
-        while program[index, 0] != GREATEST:
+        for index in range(field):
             at = _skip(data, at, end, program[index, 1])
-            index += 1
         out[row], at = _long(data, at)
         if at > end:
             raise ValueError("a value beyond the record")

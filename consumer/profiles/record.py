@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import fastavro.schema
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyruhvro
 
 from consumer.errors import PartitionHalt
@@ -54,6 +56,8 @@ DOCS = {
     "erased_at": "When the visitor was erased, in milliseconds; 0: was not.",
 }
 
+_NO_MARKS: Mapping[str, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class ProfileSchema:
@@ -63,13 +67,20 @@ class ProfileSchema:
     schema_id: int
 
     @classmethod
-    def of(cls, plan: Plan) -> ProfileSchema:
-        """Derive the schema from the configured attributes, in a stable order."""
+    def of(cls, plan: Plan, marks: Mapping[str, str] = _NO_MARKS) -> ProfileSchema:
+        """Derive the schema from the configured attributes, in a stable order.
+
+        `marks` are words to add to the docs of attributes; the id is the same without.
+        """
         fields: list[dict[str, Any]] = [
             {"name": name, "type": kind, "doc": DOCS[name]} for name, kind in HEADER
         ]
         fields += [
-            {"name": a.name, "type": aggregate_for(a).field, "doc": a.summary}
+            {
+                "name": a.name,
+                "type": aggregate_for(a).field,
+                "doc": "; ".join([a.summary, *filter(None, [marks.get(a.name)])]),
+            }
             for a in sorted(plan.attributes, key=lambda one: one.name)
         ]
         schema = {
@@ -115,6 +126,33 @@ class ProfileCodec:
         self._readers = {current.schema_id: current.framed}
         self._writer = current.framed
         self._target: pa.Schema = pyruhvro.avro_to_arrow_schema(current.text)
+        self.generation = 0
+        self._since: Mapping[str, int] = {}
+
+    def take_after(self, other: ProfileCodec) -> None:
+        """Know what another one knows now; later they differ."""
+        self._readers = dict(other._readers)
+        self.generation = other.generation
+        self._since = other._since
+
+    def begin(self, generation: int, since: Mapping[str, int]) -> None:
+        """Take part in a generation of the configuration.
+
+        `since` names the generation that each attribute began with: what a profile of
+        an older one holds under its name is of something else, and read as null.
+        """
+        self.generation = generation
+        self._since = {n: began for n, began in since.items() if began > 1}
+
+    @property
+    def newest_beginning(self) -> int:
+        """The newest generation that an attribute began with; 0 if all always were."""
+        return max(self._since.values(), default=0)
+
+    def foreign(self, name: str, generations: pa.Array) -> NDArray[np.bool_]:
+        """Flag the profiles that were written before an attribute began."""
+        before: NDArray[np.bool_] = generations.to_numpy() < self._since.get(name, 0)
+        return before
 
     def learn(self, schemas: Mapping[int, str]) -> None:
         """Read records of older schemas too: text by schema id."""
@@ -151,9 +189,13 @@ class ProfileCodec:
     def decode(self, records: Sequence[bytes]) -> pa.RecordBatch:
         """Decode framed records into columns of `schema`, in order.
 
-        Attributes that a record's schema lacks are null. Raises `PartitionHalt` when
-        a record was written by a schema that is not known.
+        Attributes that a record's schema lacks, or that began after its generation, are
+        null. Raises `PartitionHalt` when a record was written by a schema that is not
+        known.
         """
+        return self._own(self._decode_all(records))
+
+    def _decode_all(self, records: Sequence[bytes]) -> pa.RecordBatch:
         ids = schema_ids(records)
         known = np.unique(ids).tolist()
         if len(known) == 1:
@@ -182,18 +224,45 @@ class ProfileCodec:
         batch: pa.RecordBatch = pyruhvro.deserialize_array(list(records), reader)
         columns = [
             batch.column(field.name)
-            if field.name in batch.schema.names
+            # Of another type it was another attribute, whose name was taken over.
+            if batch.schema.get_field_index(field.name) >= 0
+            and batch.schema.field(field.name).type == field.type
             else pa.nulls(batch.num_rows, field.type)
             for field in self.schema
         ]
         fields = [field.with_nullable(nullable=True) for field in self.schema]
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
+    def _own(self, profiles: pa.RecordBatch) -> pa.RecordBatch:
+        """Read as null what was written before its attribute began."""
+        if not self._since or not profiles.num_rows:
+            return profiles
+        generations = profiles.column("generation")
+        if pc.min(generations).as_py() >= self.newest_beginning:
+            return profiles
+        columns = {field.name: profiles.column(field.name) for field in profiles.schema}
+        for name in self._since:
+            before = pa.array(self.foreign(name, generations))
+            nothing = pa.nulls(len(before), columns[name].type)
+            columns[name] = pc.if_else(before, nothing, columns[name])
+        return pa.RecordBatch.from_arrays([*columns.values()], schema=profiles.schema)
+
 
 def schema_ids(records: Sequence[bytes]) -> NDArray[np.int32]:
     """Read the schema id of each framed record."""
     heads = b"".join([record[1:FRAME] for record in records])
     return np.frombuffer(heads, ">i4").astype(np.int32)
+
+
+def newer_generation(found: int, ours: int) -> PartitionHalt:
+    """Give a partition up that a replica with a newer configuration has written."""
+    return PartitionHalt(
+        "newer_generation",
+        "Roll this replica forward to the configuration that the others have; or, if "
+        "its own is to replace theirs, start it with `pos-consumer run --supersede`.",
+        what=f"The partition was written by generation {found} of the configuration, "
+        f"this process has {ours}.",
+    )
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -20,6 +20,7 @@ from consumer.plan.expressions import evaluate
 from consumer.profiles import columns as cols
 from consumer.profiles.algebra.catalogue import aggregate_for
 from consumer.profiles.algebra.windowed import windowed
+from consumer.profiles.record import newer_generation
 from consumer.profiles.values import is_listed, state_entries, state_values
 
 if TYPE_CHECKING:
@@ -64,20 +65,36 @@ class RowRenderer:
         """Render records in order.
 
         Columns: `visitor` string, `version` int64, `generation` int32, then one
-        nullable string an attribute; null: there is nothing to send.
+        nullable string an attribute; null: there is nothing to send. Raises
+        `PartitionHalt` where a profile is of a later generation than ours: it may have
+        attributes that we would leave out, and nobody would send them after us.
         """
-        return self.render(self._codec.decode(values))
+        profiles = self._codec.decode(values)
+        if (newest := _newest(profiles)) > self._codec.generation > 0:
+            raise newer_generation(newest, self._codec.generation)
+        return self.render(profiles)
 
     def render(self, profiles: pa.RecordBatch) -> pa.RecordBatch:
-        """Render decoded profiles; the same columns as `rows`."""
+        """Render decoded profiles; the same columns as `rows`.
+
+        A profile that was written before an attribute began says nothing about it, not
+        even its sentinel.
+        """
         columns = [profiles.column(n) for n in ("visitor", "version", "generation")]
         as_of = profiles.column("as_of_day").fill_null(0).to_numpy().astype(np.int64)
-        columns += [
-            render_attribute(plan, profiles.column(plan.name), as_of)
-            for plan in self._attributes
-        ]
+        for plan in self._attributes:
+            text = render_attribute(plan, profiles.column(plan.name), as_of)
+            if plan.sentinel is not None:
+                before = self._codec.foreign(plan.name, profiles.column("generation"))
+                nothing = pa.scalar(None, text.type)
+                text = pc.if_else(pa.array(before), nothing, text)
+            columns.append(text)
         names = ["visitor", "version", "generation", *self.attributes]
         return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def _newest(profiles: pa.RecordBatch) -> int:
+    return pc.max(profiles.column("generation")).as_py() or 0
 
 
 def check_rendering(plan: AttributePlan) -> None:

@@ -55,7 +55,10 @@ class Position:
     `topic_id` is the input topic's; `next_offset` the next record to read;
     `stream_time`, `doubts` and `doubted` are those of its `clock`, see `stream_time`;
     `tally` how many of the last records were dead letters; `day` the day that its owner
-    took for today, 0 without windows.
+    took for today, 0 without windows. `began` is the first record that was folded
+    into the profiles, None where that was not noted. While profiles are joined to what
+    a rebuild has computed, `rebuild` is its id and `joined_at` the next record at that
+    time.
     """
 
     topic_id: str
@@ -64,6 +67,9 @@ class Position:
     generation: int
     tally: Tally = field(default_factory=Tally)
     day: int = 0
+    began: int | None = None
+    rebuild: str = ""
+    joined_at: int = 0
     doubts: int = 0
     doubted: int = 0
 

@@ -42,7 +42,7 @@ def warm() -> None:
         *into[:2],
         np.zeros((0, 0), np.int64),
     )
-    kernel.source_offsets(HEADER_PROGRAM, nothing.data, nothing.bounds, longs)
+    kernel.longs_of(HEADER_PROGRAM, nothing.data, nothing.bounds, 0, longs)
     table = Table()
     table.put(Packed(Keys.of([]), nothing))
     table.read(longs, nothing.data, longs)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from consumer.profiles.buffer import Buffer
+from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.store import Changes
 from consumer.profiles.table import Keys, Packed, Table
 
@@ -86,6 +87,10 @@ class WriteBackStore:
         self._old.read(old, found.data, starts)
         read.copy_to(found.data, starts[rest])
         return found
+
+    def page(self, first: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """List profiles that are flushed by key; newer ones may wait to be."""
+        return self._store.page(first, most)
 
     def commit(self, changes: Changes, now: float) -> None:
         """Take one transaction's changes; flush if the last flush is long ago."""
@@ -170,3 +175,18 @@ class WriteBackStore:
             self.flush(now)
         finally:
             self._store.close()
+
+
+def ids_seen(store: WriteBackStore, horizon: float, stream_time: int) -> SeenIds | None:
+    """Give the event ids of a store that count at a stream time; None for no horizon.
+
+    What left the horizon (in seconds) is dropped from the store.
+    """
+    if horizon == 0:
+        return None
+    seen = SeenIds(bucket_width(horizon), store.runs_of)
+    store.drop_buckets_before(seen.oldest(stream_time))
+    for bucket in store.buckets():
+        for run in store.runs_of(bucket):
+            seen.remember({bucket: run})
+    return seen

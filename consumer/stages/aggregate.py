@@ -44,13 +44,16 @@ if TYPE_CHECKING:
 
     from consumer.config import Settings
     from consumer.frames import Records
+    from consumer.kafka.control_records import ControlView
     from consumer.kafka.input import InputConsumer
     from consumer.kafka.topics import Cluster
     from consumer.profiles.directory import StateDirectory
     from consumer.stages.batch import BatchWork, Prepared
     from consumer.stages.daily import Daily
     from consumer.stages.erasure import Erasure
+    from consumer.stages.generations import Agreement
     from consumer.stages.lifecycle import Partitions
+    from consumer.stages.rebuild_progress import RebuildProgress
     from consumer.telemetry.health import Component
     from consumer.telemetry.laps import Laps
     from consumer.telemetry.metrics import Metrics
@@ -64,9 +67,10 @@ FIRST_BATCH = 5_000  # until the size of records is known
 BATCH_SHARE = 16  # one part in so many of [aggregate] memory is a batch's own bytes
 GC_SECONDS = 30.0
 RECOVERY_PAUSE_SECONDS = 1.0
-TICK_PAUSE_SECONDS = 0.1
 # Two processes on one transactional id (a copied state directory) fence each other.
 FENCED_WITHIN_SECONDS = 300.0
+JOINED_AT_ONCE = 5_000  # profiles of a partition, in one transaction
+BUSY_SECONDS = 0.1  # that purchases may gather while there is other work
 UNCLEAN = (TransactionFailed, Fenced, BrokerUnreachable)
 
 
@@ -85,10 +89,16 @@ class AggregateStage:
         metrics: Metrics,
         board: StatusBoard,
         health: Component,
+        agreement: Agreement,
+        view: Callable[[], ControlView],
+        progress: RebuildProgress | None = None,
         daily: Daily | None = None,
         erasure: Erasure | None = None,
     ) -> None:
-        """Join the parts; nothing runs yet. Without `daily` no day ever passes."""
+        """Join the parts; nothing runs yet.
+
+        `view` gives what `control` holds now. Without `daily` no day ever passes.
+        """
         self._erasure = erasure
         self._settings = settings
         self._directory = directory
@@ -98,6 +108,9 @@ class AggregateStage:
         self._daily = daily
         self._ticking = False
         self._cluster = cluster
+        self._agreement = agreement
+        self._view = view
+        self._progress = progress
         self._metrics = metrics
         self._health = health
         self._report = AggregateReport(metrics, board, health, directory.path)
@@ -143,6 +156,7 @@ class AggregateStage:
         try:
             if self._producer is None:
                 self._producer = self._new_producer()
+            self._take_up_generation()
             self._assign()
             running = self._partitions.running.values()
             self._held.release(
@@ -175,13 +189,16 @@ class AggregateStage:
                 self._tick(self._daily)
             if self._erasure is not None:
                 self._erase(self._erasure)
+            self._join()
         except UNCLEAN as error:
             self._recover(error)
 
     def _patience(self) -> float:
-        """Give the seconds that a batch may gather; few where a tick has more to do."""
+        """Give the seconds that a batch may gather; few where there is other work."""
         interval = self._settings.aggregate.commit_interval
-        return min(interval, TICK_PAUSE_SECONDS) if self._ticking else interval
+        joining = any(one.joining for one in self._partitions.running.values())
+        busy = self._ticking or joining
+        return min(interval, BUSY_SECONDS) if busy else interval
 
     def _tick(self, daily: Daily) -> None:
         """Write the profiles that change because a day has passed, some at a time."""
@@ -207,6 +224,43 @@ class AggregateStage:
             self._write(outputs, [], time.time(), produced="after-erase-produce")
             self._report.erased(outputs)
             erasure.written(self._partitions.running)
+
+    def _take_up_generation(self) -> None:
+        """Start all partitions anew where a later generation has our definitions."""
+        if self._agreement.renew(self._view()):
+            self._work.begin(self._agreement.number)
+            if self._daily is not None:
+                self._daily.begin(self._agreement.number)
+            if self._erasure is not None:
+                self._erasure.begin(self._agreement.number)
+            self._let_go(self._partitions.behind())
+
+    def _join(self) -> None:
+        """Join some more profiles to what a rebuild has computed for them."""
+        outputs: dict[int, PartitionOutput] = {}
+        joined = []
+        for number, partition in list(self._partitions.running.items()):
+            if partition.joining is None:
+                continue
+            try:
+                output = self._work.join(partition, JOINED_AT_ONCE)
+            except PartitionHalt as halt:
+                self._partitions.halt(number, halt)
+                continue
+            position = partition.position
+            if output is None:
+                output = PartitionOutput()
+                position = replace(position, rebuild="", joined_at=0)
+                joined.append(partition)
+            output.state = [*state_records.to_records(position, {}, [])]
+            output.changes = replace(output.changes, position=position)
+            outputs[number] = output
+        if outputs:
+            self._write(outputs, [])
+        for partition in joined:
+            self._partitions.joined(partition)
+        if self._progress is not None:
+            self._progress.tell(self._partitions.running)
 
     def _assign(self) -> None:
         if self._unassigned:
@@ -403,12 +457,16 @@ class AggregateStage:
                 self._directory.renew_replica_id()
                 log.warning("fenced twice: taking a transactional id of our own")
             self._fenced_at = now
-        held = [*self._partitions.running, *self._partitions.restoring]
+        self._let_go()
+        self._stop.wait(RECOVERY_PAUSE_SECONDS)
+
+    def _let_go(self, halted: Sequence[int] = ()) -> None:
+        """Close the partitions that are ours, to be assigned anew; some halted too."""
+        held = [*self._partitions.running, *self._partitions.restoring, *halted]
         self._partitions.close(held)
         self._held.forget(held)
         self._source.pause(held)
         self._unassigned += [n for n in held if n not in self._unassigned]
-        self._stop.wait(RECOVERY_PAUSE_SECONDS)
 
     def _new_producer(self) -> TransactionalProducer:
         name = f"{self._settings.application}-{self._directory.replica_id}"

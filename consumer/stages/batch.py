@@ -39,7 +39,7 @@ from consumer.stages.held import waiting
 from consumer.stages.too_many import count_dead_letters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from consumer.profiles.stream_time import StreamClock
     from consumer.profiles.write_back import WriteBackStore
     from consumer.stages.copies import Copies
+    from consumer.stages.joining import Joining
 
 NEVER_ERASED = -(2**62)
 KeyValue = tuple[bytes | None, bytes | None]
@@ -63,7 +64,8 @@ class OpenPartition:
     """A partition that we own and have restored: its store, ids seen, position.
 
     `day` is what is taken for today, 0 without windows; `suppressed` has when visitors
-    were erased, in milliseconds, by their key.
+    were erased, in milliseconds, by their key. While there is a `joining`,
+    its profiles are still to be joined to what a rebuild has computed.
     """
 
     number: int
@@ -72,6 +74,7 @@ class OpenPartition:
     position: Position
     day: int = 0
     suppressed: dict[bytes, int] = field(default_factory=dict)
+    joining: Joining | None = None
 
     def commit(self, changes: Changes, now: float) -> None:
         """Take what a transaction committed; `now` is on a monotonic clock.
@@ -159,6 +162,37 @@ class BatchWork:
         self._largest = largest_record
         self._limits = limits
         self._copies = copies
+
+    def begin(self, generation: int) -> None:
+        """Write profiles of another generation from now on."""
+        self._generation = generation
+        self._fold.begin(generation)
+        (self._neutral,) = self._codec.encode(self._fold.neutral(self._codec.schema))
+
+    def join(self, partition: OpenPartition, most: int) -> PartitionOutput | None:
+        """Join the next profiles of a partition to what a rebuild has computed.
+
+        Looks at up to `most`; those that are joined already are left out, so that there
+        may be none to write. None: there is nothing left to join. Raises
+        `PartitionHalt` for a profile that its topic would refuse.
+        """
+        joining = partition.joining
+        if joining is None or not (keys := joining.walk(partition.store, most)):
+            return None
+        rows, joined = self._joined(partition, keys, partition.store.get_many(keys))
+        encoded = self._codec.encode(self._fold.ours(joined, versions=1))
+        visitors = pc.cast(joined.column("visitor"), pa.binary()).to_pylist()
+        for visitor, value in zip(visitors, encoded, strict=True):
+            if len(value) > self._largest:
+                raise _too_large_to_join(visitor, len(value), self._largest)
+        at = [keys[row] for row in rows]
+        return PartitionOutput(
+            profiles=list(zip(visitors, encoded, strict=True)),
+            changes=Changes(
+                profiles=list(zip(at, encoded, strict=True)),
+                agenda=self._agenda.entries(at, encoded) if self._agenda else (),
+            ),
+        )
 
     def prepare(
         self, records: Records, partitions: Mapping[int, OpenPartition]
@@ -262,7 +296,7 @@ class BatchWork:
                     kept.identity["visitor"], records.partitions[kept.records]
                 )
             with watch.step("gather"):
-                stored = self._stored(slots, partitions)
+                stored, joined = self._stored(slots, partitions)
             replayed = offsets <= self._merger.reached(stored)[slots.of_event]
             if replayed.any():
                 repeats = np.isin(events.records, kept.records[replayed])
@@ -294,14 +328,25 @@ class BatchWork:
         verdicts.mark(events.records[repeated], Outcome.DUPLICATE)
         with watch.step("encode"):
             _spread(slots, merged.records, outputs)
-        if self._agenda and merged.columns is not None and len(slots):
-            with watch.step("encode"):
-                days = self._agenda.days(merged.columns)
-                for number, part in _runs(slots.partitions):
-                    agenda = to_entries(days[part], slots.keys[part].to_list())
-                    changes = outputs[number].changes
-                    outputs[number].changes = replace(changes, agenda=agenda)
+            self._note_days(slots, merged, outputs, joined)
         return Folded(kept, ids.where(~repeated))
+
+    def _note_days(
+        self,
+        slots: Slots,
+        merged: Merged,
+        outputs: dict[int, PartitionOutput],
+        joined: Mapping[int, list[bytes]],
+    ) -> None:
+        """Give outputs their agenda, with that of what was `joined` on the way."""
+        if not self._agenda or merged.columns is None or not len(slots):
+            return
+        days = self._agenda.days(merged.columns)
+        for number, part in _runs(slots.partitions):
+            agenda = to_entries(days[part], slots.keys[part].to_list())
+            agenda = sorted({*agenda, *joined.get(number, ())})
+            changes = outputs[number].changes
+            outputs[number].changes = replace(changes, agenda=agenda)
 
     def _today(self, slots: Slots, partitions: Mapping[int, OpenPartition]) -> Ints:
         """Give the day that each slot's windows end with."""
@@ -333,13 +378,55 @@ class BatchWork:
 
         return first_misfits(slots.of_event, large, fits)
 
-    def _stored(self, slots: Slots, partitions: Mapping[int, OpenPartition]) -> Stored:
-        """Gather the stored profiles, a record a slot; new visitors' is neutral."""
-        found = [
-            partitions[number].store.gather(slots.keys[part], self._neutral)
-            for number, part in _runs(slots.partitions)
-        ]
-        return Stored(Buffer.concat(found), self._codec, self._fold)
+    def _stored(
+        self, slots: Slots, partitions: Mapping[int, OpenPartition]
+    ) -> tuple[Stored, dict[int, list[bytes]]]:
+        """Gather the stored profiles, a record a slot; new visitors' is neutral.
+
+        Also gives, by partition, the agenda of what was joined on the way.
+        """
+        found: list[Buffer] = []
+        agenda: dict[int, list[bytes]] = {}
+        for number, part in _runs(slots.partitions):
+            partition = partitions[number]
+            mine = partition.store.gather(slots.keys[part], self._neutral)
+            if partition.joining is not None:
+                keys, records = slots.keys[part].to_list(), mine.to_list()
+                rows, joined = self._joined(partition, keys, records)
+                ours = self._codec.encode(self._fold.ours(joined, versions=0))
+                for row, record in zip(rows, ours, strict=True):
+                    records[row] = record
+                if self._agenda and rows:
+                    at = [keys[row] for row in rows]
+                    agenda[number] = self._agenda.entries(at, ours)
+                mine = Buffer.of(records)
+            found.append(mine)
+        return Stored(Buffer.concat(found), self._codec, self._fold), agenda
+
+    def _joined(
+        self,
+        partition: OpenPartition,
+        keys: Sequence[bytes],
+        found: Sequence[bytes | None],
+    ) -> tuple[list[int], pa.RecordBatch]:
+        """Join the profiles that are not; gives their rows, and these alone.
+
+        A visitor without a profile whose purchases are long ago has expired: what the
+        rebuild knows of them stays out, and so does what it knows of the erased.
+        """
+        joining, neutral = partition.joining, self._neutral
+        stored = self._codec.decode([neutral if one is None else one for one in found])
+        if joining is None:
+            return [], stored.slice(0, 0)
+        rows = np.flatnonzero(joining.unjoined(stored))
+        some = stored.take(pa.array(rows))
+        at = [keys[row] for row in rows.tolist()]
+        erased = np.fromiter((key in partition.suppressed for key in at), bool, len(at))
+        joined = joining.join(some, at, erased)
+        new = some.column("version").to_numpy() == 0
+        expired = self._agenda.expired(joined, partition.position.stream_time)
+        staying = ~(new & (expired | erased))
+        return rows[staying].tolist(), joined.filter(pa.array(staying))
 
     def _overfull(
         self, merged: Merged, events: Events, slots: Slots, stored: Stored
@@ -375,8 +462,8 @@ class BatchWork:
         for number, output in outputs.items():
             partition = partitions[number]
             rows = np.flatnonzero(records.partitions == number)
-            position = Position(
-                topic_id=partition.position.topic_id,
+            position = replace(
+                partition.position,
                 next_offset=int(records.offsets[rows[-1]]) + 1,
                 stream_time=times.clocks[number].time,
                 doubts=times.clocks[number].doubts,
@@ -437,6 +524,15 @@ SENTENCES = {
     "profile_too_large": "The visitor's profile would exceed the largest record that "
     "the topic of profiles takes.",
 }
+
+
+def _too_large_to_join(visitor: bytes, size: int, most: int) -> PartitionHalt:
+    return PartitionHalt(
+        "profile_too_large",
+        "Raise max.message.bytes of the topic of profiles, then restart.",
+        what=f"With its rebuilt attributes a profile has {size} bytes, the topic of "
+        f"profiles takes {most}; its key ends in {visitor[-2:].hex()}.",
+    )
 
 
 def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:

@@ -67,6 +67,10 @@ class Daily:
         self._today = 0
         self._begins = self._ends = 0.0
 
+    def begin(self, generation: int) -> None:
+        """Write profiles of another generation from now on."""
+        self._tick.begin(generation)
+
     def give_days(self, partitions: Iterable[OpenPartition]) -> None:
         """Tell partitions what day it is."""
         now = self._clock.now()
@@ -97,6 +101,8 @@ class Daily:
         halts: dict[int, PartitionHalt] = {}
         left = MOST
         for number, partition in partitions.items():
+            if partition.joining is not None:
+                continue  # what a rebuild has computed comes first
             try:
                 entries = self._next(partition, left)
                 if entries:

@@ -103,6 +103,10 @@ class Erasure:
     _ended: set[tuple[str, int]] = field(default_factory=set)
     _sweep_at: float = 0.0
 
+    def begin(self, generation: int) -> None:
+        """Write profiles of another generation from now on."""
+        self.generation = generation
+
     @cached_property
     def _tells(self) -> bool:
         """Whether Target gets anything of an erased row: a sentinel, or a 0."""

@@ -22,6 +22,7 @@ from consumer.profiles.rows import RowRenderer
 from consumer.profiles.state_records import POSITION_KEY
 from consumer.profiles.store import Position
 from consumer.stages.explain_delivery import Delivery, Version, delivery
+from consumer.stages.generations import teach
 from consumer.target.batch_file import REASONS, encode_rows, header
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class Explainer:
         """
         self.control = Control(self._settings).read()
         generations = self.control.generations
-        self._codec.learn({one.schema_id: one.schema for one in generations})
+        definitions = {a.name: a.definition for a in self._plan.attributes}
+        teach(self._codec, generations, definitions)
         offsets = 0
         profiles = self.topic(self._settings.topics.profiles)
         partitions = profiles.partitions()

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
 from consumer.errors import PartitionHalt
 from consumer.failpoints import failpoint
 from consumer.profiles.fold import sorted_hashes
-from consumer.profiles.seen import SeenIds, bucket_width
+from consumer.profiles.record import newer_generation
 from consumer.profiles.state_records import to_changes
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
-from consumer.profiles.write_back import WriteBackStore
+from consumer.profiles.write_back import WriteBackStore, ids_seen
 from consumer.stages.batch import OpenPartition
 from consumer.stages.topic_problems import absence_problem
 
@@ -38,11 +38,16 @@ if TYPE_CHECKING:
     from consumer.kafka.topics import Cluster
     from consumer.profiles.agenda import Agenda
     from consumer.profiles.directory import StateDirectory
+    from consumer.stages.generations import Agreement
+    from consumer.stages.rebuilt import Beside, Rebuilt
     from consumer.telemetry.metrics import Metrics
     from consumer.telemetry.status import StatusBoard
 
 log = structlog.get_logger(__name__)
 
+AgendaOf: TypeAlias = "Callable[[list[tuple[bytes, bytes]]], list[bytes]]"
+
+BEHIND: Final = {"newer_generation", "unknown_profile_schema", "rebuild_lost"}
 # What Python adds to the bytes of a key and a value, in objects and in a dict.
 ENTRY_OVERHEAD: Final = 200
 CACHE_SHARE: Final = 2  # one part in so many of [aggregate] memory
@@ -55,7 +60,8 @@ class Restoring:
     Of the `records` read, those `waiting` are in memory, the latest of each visitor, up
     to the offsets in `tails` and some `size` bytes: in few large and sorted parts, each
     page of the store is written once or twice. If the partition is lost, they are read
-    again.
+    again. `beside` is what a rebuild has computed for it, `rebuilt` that one's own
+    restore while it goes on.
     """
 
     number: int
@@ -68,6 +74,8 @@ class Restoring:
     size: int = 0
     profiles: dict[bytes, bytes | None] = field(default_factory=dict)
     state: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    beside: Beside | None = None
+    rebuilt: Restoring | None = None
 
     def take(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Let records of `profiles` wait."""
@@ -85,9 +93,7 @@ class Restoring:
         self.size += sum([len(value) for value in values if value])
         self.size += ENTRY_OVERHEAD * len(values)
 
-    def write(
-        self, agenda_of: Callable[[list[tuple[bytes, bytes]]], list[bytes]]
-    ) -> None:
+    def write(self, agenda_of: AgendaOf) -> None:
         """Give the store what waits, with its agenda's entries.
 
         Raises `PartitionHalt` where it refuses.
@@ -128,13 +134,15 @@ class Partitions:
         cluster: Cluster,
         metrics: Metrics,
         board: StatusBoard,
-        generation: int,
+        agreement: Agreement,
         agenda: Agenda,
+        rebuilt: Rebuilt | None = None,
         forbidden: PartitionHalt | None = None,
     ) -> None:
         """Join the parts; owns the stores it opens.
 
-        `forbidden` is a problem of the topics that lets no partition run.
+        Without `rebuilt` no rebuild is taken over. `forbidden` is a problem of the
+        topics that lets no partition run.
         """
         self._settings = settings
         self._directory = directory
@@ -145,9 +153,9 @@ class Partitions:
         self._forbidden = forbidden
         self._metrics = metrics
         self._board = board
-        self._generation = generation
+        self._agreement = agreement
+        self._rebuilt = rebuilt
         self._agenda = agenda
-        self._width = bucket_width(settings.aggregate.deduplicate)
         self.restoring: dict[int, Restoring] = {}
         self.running: dict[int, OpenPartition] = {}
         self.halted: dict[int, PartitionHalt] = {}
@@ -230,11 +238,12 @@ class Partitions:
         done = [
             one
             for one in self.restoring.values()
-            if not any(map(self._changelog.pending, self._places(one.number, Tails())))
+            if not any(map(self._changelog.pending, self._all_places(one)))
         ]
         for one in done:
             try:
-                self._start(one)
+                if self._is_beside(one):
+                    self._start(one)
             except PartitionHalt as halt:
                 self.halt(one.number, halt)
 
@@ -245,7 +254,7 @@ class Partitions:
                 one.records,
                 sum(
                     self._changelog.left(place, at)
-                    for place, at in self._places(one.number, one.tails).items()
+                    for place, at in self._reached(one).items()
                 ),
             )
             for one in self.restoring.values()
@@ -253,17 +262,36 @@ class Partitions:
 
     def close(self, numbers: Iterable[int]) -> None:
         """Give partitions up; their stores stay on disk for a return."""
-        for number in list(numbers):
-            self._changelog.remove(self._places(number, Tails()))
+        leaving = [*numbers]
+        self.new = [one for one in self.new if one.number not in leaving]
+        for number in leaving:
             if (restoring := self.restoring.pop(number, None)) is not None:
+                self._changelog.remove(self._all_places(restoring))
                 restoring.store.close()
+                if self._rebuilt is not None and restoring.beside is not None:
+                    self._rebuilt.close(restoring.beside)
             if (running := self.running.pop(number, None)) is not None:
                 self._close_running(running)
             self.halted.pop(number, None)
             self._metrics.forget_partition("aggregate", number)
             self._board.forget("aggregate", number)
 
+    def joined(self, partition: OpenPartition) -> None:
+        """Let go of what a rebuild had computed: every profile has it."""
+        joining, partition.joining = partition.joining, None
+        if joining is not None and self._rebuilt is not None:
+            joining.close()
+            self._rebuilt.discard(partition.number, joining.rebuild)
+            log.info(
+                "a rebuild was taken over",
+                partition=partition.number,
+                rebuild=joining.rebuild,
+                profiles=joining.total,
+            )
+
     def _close_running(self, partition: OpenPartition) -> None:
+        if partition.joining is not None:
+            partition.joining.close()
         try:
             partition.store.close(time.monotonic())
         except PartitionHalt as halt:
@@ -323,20 +351,24 @@ class Partitions:
         one = self.restoring.get(tail.partition)
         if one is None:
             return
-        if tail.topic == self._settings.topics.profiles:
-            one.take(tail.keys, tail.values)
-            one.tails = replace(one.tails, profiles=tail.next_offset)
+        into, topic = one, self._settings.topics.profiles
+        agenda_of: AgendaOf = self._agenda_of
+        if one.rebuilt is not None and one.beside and tail.topic in one.beside.topics:
+            into, (topic, _), agenda_of = one.rebuilt, one.beside.topics, _no_agenda
+        if tail.topic == topic:
+            into.take(tail.keys, tail.values)
+            into.tails = replace(into.tails, profiles=tail.next_offset)
         else:
-            one.take_state(tail.keys, tail.values)
-            one.tails = replace(one.tails, state=tail.next_offset)
+            into.take_state(tail.keys, tail.values)
+            into.tails = replace(into.tails, state=tail.next_offset)
         share = self._settings.aggregate.memory // CACHE_SHARE
-        if one.size > share // len(self.restoring):
-            self._keep(one)
+        if into.size > share // len(self.restoring):
+            self._keep(into, agenda_of)
 
-    def _keep(self, one: Restoring) -> None:
+    def _keep(self, one: Restoring, agenda_of: AgendaOf) -> None:
         """Write what has been restored so far."""
         waiting = one.waiting
-        one.write(self._agenda_of)
+        one.write(agenda_of)
         self._metrics.restored_records.inc(waiting)
 
     def _agenda_of(self, profiles: list[tuple[bytes, bytes]]) -> list[bytes]:
@@ -351,9 +383,44 @@ class Partitions:
         now = time.monotonic()
         partition.store.begin_agenda_anew(self._agenda, partition.day, now)
 
+    def behind(self) -> list[int]:
+        """List the partitions that are halted for what a later generation may mend."""
+        found = self.halted.items()
+        return [number for number, halt in found if halt.reason in BEHIND]
+
+    def _is_beside(self, one: Restoring) -> bool:
+        """Bring what a rebuild has computed beside the partition, if there is such.
+
+        It tells whether that has been done: until then it wants to be called again.
+        """
+        if self._rebuilt is None:
+            return True
+        if one.beside is None:
+            self._keep(one, self._agenda_of)
+            if (position := one.store.position) is None:
+                return True
+            generation = self._agreement.rebuild_for(position)
+            if generation is None:
+                for old in self._agreement.rebuilds:  # taken over elsewhere, it may be
+                    self._rebuilt.discard(one.number, old.rebuild["id"])
+                return True
+            started = position.rebuild == generation.rebuild["id"]
+            target = position.joined_at if started else position.next_offset
+            one.beside = beside = self._rebuilt.open(one.number, generation, target)
+            beside.suppressed = one.store.suppressed()
+            one.rebuilt = Restoring(
+                one.number, beside.store, None, one.began, beside.store.tails
+            )
+            self._changelog.add(beside.places())
+            return False
+        if one.rebuilt is not None:
+            self._keep(one.rebuilt, _no_agenda)
+            one.rebuilt = None
+        return self._rebuilt.bring_up(one.beside)
+
     def _start(self, one: Restoring) -> None:
         """Let a restored partition flow from the state's own position."""
-        self._keep(one)
+        self._keep(one, self._agenda_of)
         position = one.store.position
         is_new = position is None
         if position is None:
@@ -364,14 +431,8 @@ class Partitions:
                 "Use another `application`, or delete our topics to start anew.",
                 what=f"The state of partition {one.number} belongs to another topic.",
             )
-        elif position.generation > self._generation:
-            raise PartitionHalt(
-                "newer_generation",
-                "Roll this replica forward to the configuration that the others have.",
-                what=f"Partition {one.number} was written by generation "
-                f"{position.generation} of the configuration, this process has "
-                f"{self._generation}.",
-            )
+        elif position.generation > self._agreement.number:
+            raise newer_generation(position.generation, self._agreement.number)
         elif one.committed != position.next_offset:
             log.warning(
                 "committed offset differs from the state: the state's position counts",
@@ -384,12 +445,23 @@ class Partitions:
         store = WriteBackStore(
             one.store, memory=self._cache_share, now=time.monotonic()
         )
-        seen = self._seen(store, position)
+        horizon = self._settings.aggregate.deduplicate
+        seen = ids_seen(store, horizon, position.stream_time)
         del self.restoring[one.number]
         suppressed = one.store.suppressed()
         running = OpenPartition(
             one.number, store, seen, position, suppressed=suppressed
         )
+        if self._rebuilt is not None and one.beside is not None:
+            running.joining = self._rebuilt.joining(one.beside, one.store.count())
+            # From this transaction on profiles are of the new generation.
+            running.position = replace(
+                position,
+                generation=self._agreement.number,
+                rebuild=one.beside.rebuild,
+                joined_at=one.beside.target,
+            )
+            is_new = True
         self.running[one.number] = running
         if is_new:
             self.new.append(running)
@@ -422,7 +494,7 @@ class Partitions:
             start = "earliest"  # the application is not new, the partition is
         offset = self._source.offset_for(start, one.number)
         topic_id = self._topic_ids[self._settings.topics.purchases]
-        return Position(topic_id, offset, 0, self._generation)
+        return Position(topic_id, offset, 0, self._agreement.number, began=offset)
 
     def _any_state(self) -> bool:
         state = self._settings.topics.state
@@ -431,19 +503,25 @@ class Partitions:
         )
         return any(ends.values())
 
-    def _seen(self, store: WriteBackStore, position: Position) -> SeenIds | None:
-        if self._settings.aggregate.deduplicate == 0:
-            return None
-        seen = SeenIds(self._width, store.runs_of)
-        store.drop_buckets_before(seen.oldest(position.stream_time))
-        for bucket in store.buckets():
-            for run in store.runs_of(bucket):
-                seen.remember({bucket: run})
-        return seen
-
     def _own_topics(self) -> tuple[str, str]:
         return self._settings.topics.profiles, self._settings.topics.state
+
+    def _all_places(self, one: Restoring) -> dict[tuple[str, int], int]:
+        """Give the places that a partition is restored from."""
+        places = self._places(one.number, Tails())
+        return places if one.beside is None else places | one.beside.places(Tails())
+
+    def _reached(self, one: Restoring) -> dict[tuple[str, int], int]:
+        """Give where a partition is in each of the places it is restored from."""
+        reached = self._places(one.number, one.tails)
+        if one.beside is not None and one.rebuilt is not None:
+            reached |= one.beside.places(one.rebuilt.tails)
+        return reached
 
     def _places(self, number: int, tails: Tails) -> dict[tuple[str, int], int]:
         profiles, state = self._own_topics()
         return {(profiles, number): tails.profiles, (state, number): tails.state}
+
+
+def _no_agenda(_profiles: list[tuple[bytes, bytes]]) -> list[bytes]:
+    return []

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from consumer.profiles import state_records
-from consumer.profiles.agenda import ENTRY, last_days, to_entries
+from consumer.profiles.agenda import ENTRY, to_entries
 from consumer.profiles.algebra.catalogue import aggregate_for
 from consumer.profiles.algebra.windowed import windowed
-from consumer.profiles.fold import DAY_MILLIS, first_kept
+from consumer.profiles.fold import first_kept
 from consumer.profiles.rows import present_state
 from consumer.profiles.store import Changes
 from consumer.profiles.values import state_values
@@ -48,6 +48,10 @@ class Tick:
         self._attributes = plan.attributes
         self._agenda = agenda
 
+    def begin(self, generation: int) -> None:
+        """Write profiles of another generation from now on."""
+        self._generation = generation
+
     def work(self, partition: OpenPartition, due: Sequence[bytes]) -> PartitionOutput:
         """Write the due profiles whose value has changed as of the partition's day.
 
@@ -63,7 +67,7 @@ class Tick:
         keys = list(held)
         stored = self._codec.decode(list(held.values()))
         today = np.full(len(keys), partition.day, np.int64)
-        expired = self._expired(stored, partition)
+        expired = self._agenda.expired(stored, partition.position.stream_time)
         slid = self._slid(stored, today) & ~expired
         renewed = self._renewed(stored, partition)
         next_days = self._agenda.days(renewed, today)[~expired]
@@ -89,20 +93,6 @@ class Tick:
                 position=position,
             ),
         )
-
-    def _expired(
-        self, stored: pa.RecordBatch, partition: OpenPartition
-    ) -> NDArray[np.bool_]:
-        """Flag profiles without an event for too long, by the clock of the records.
-
-        A wrong clock of ours must not delete anything, so it has no say.
-        """
-        last = last_days(stored)
-        if self._agenda.expire_days is None:
-            return np.zeros(len(last), bool)
-        stream_day = partition.position.stream_time // DAY_MILLIS
-        flags: NDArray[np.bool_] = stream_day - last > self._agenda.expire_days
-        return flags & (last > 0)
 
     def _slid(self, stored: pa.RecordBatch, today: Ints) -> NDArray[np.bool_]:
         """Flag the profiles of which Target would get something else."""

@@ -97,14 +97,17 @@ class UploadStage:
         health: Health,
         clock: Clock,
         *,
+        renew: Callable[[], bool] = lambda: False,
         board: StatusBoard | None = None,
         connect: Connect = connect,
         control: ControlFollower | None = None,
     ) -> None:
         """Touch nothing yet; broker and Target are first spoken to by `run`.
 
-        Requests are those that `control` shows.
+        `renew` blocks; see `UploadContext.readable`. Requests are those that `control`
+        shows.
         """
+        self._renew = renew
         self._control = control
         self._connect = connect
         self.state = State.NEW
@@ -196,6 +199,8 @@ class UploadStage:
             gate=CallGate(slots, self._clock, lambda: calling, self._fresh),
             commit=self._commit,
             halt=self._halt,
+            renew=self._renew,
+            give_up=self._give_up,
             refused=self._refused,
             calling=calling,
         )
@@ -367,6 +372,14 @@ class UploadStage:
             reason=halt.reason,
             error=str(halt),
         )
+
+    async def _give_up(self, partition: int, halt: PartitionHalt) -> None:
+        """Halt one partition and leave its batches, too, to its next owner."""
+        self._context.calling.discard(partition)
+        self._context.held.discard(partition)
+        self._confirmation.drop([partition])
+        # It may be a job of this partition that met it, and is cancelled on the way.
+        await asyncio.shield(asyncio.ensure_future(self._halt(partition, halt)))
 
     def _refused(self, reason: str) -> None:
         """Note that Target refuses the token (`reason`), or takes it again (empty)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
-from consumer.errors import ConfigurationError, PosConsumerError
+from consumer.errors import ConfigurationError, PartitionHalt, PosConsumerError
 from consumer.target.backoff import full_jitter
 from consumer.target.expiry import token_expiry
 from consumer.telemetry.logging import get_logger
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
     from consumer.config import Settings
-    from consumer.errors import PartitionHalt
     from consumer.kafka.profiles_ranges import ProfilesRanges
     from consumer.kafka.rejected_rows import RejectedRows
     from consumer.kafka.uploads_ledger import UploadsLedger
@@ -97,7 +96,9 @@ class UploadContext:
     `calling`. `losses` counts how often each has left: rows that were read before a
     loss are not sent after it, also where the partition has come back. `changed` is set
     whenever rows or batches have moved. `put_down` are the offsets of rows that Target
-    refuses, by partition: they are not sent again for an older batch.
+    refuses, by partition: they are not sent again for an older batch. `renew`
+    takes up what was announced lately, and blocks; `give_up` leaves a partition to its
+    next owner.
     """
 
     settings: Settings
@@ -115,6 +116,8 @@ class UploadContext:
     commit: Callable[[], Awaitable[None]]
     halt: Callable[[int, PartitionHalt], Awaitable[None]]
     refused: Callable[[str], None]
+    renew: Callable[[], bool]
+    give_up: Callable[[int, PartitionHalt], Awaitable[None]]
     blocking: Blocking = asyncio.to_thread
     random: Random = field(default_factory=Random)
     calling: set[int] = field(default_factory=set)
@@ -124,6 +127,24 @@ class UploadContext:
     put_down: dict[int, set[int]] = field(default_factory=dict)
     last_token: str = field(default="", repr=False)
     keeper: TokenKeeper | None = None
+
+    async def readable(
+        self, partition: int, read: Callable[[], Awaitable[R]]
+    ) -> R | None:
+        """Read profiles of a partition; None once it was given up.
+
+        That is where a replica with a newer configuration has written: ours would
+        leave out what it added, and nobody would send it after us.
+        """
+        try:
+            return await read()
+        except PartitionHalt:
+            await self.durably("reading the control topic", self.renew)
+        try:
+            return await read()
+        except PartitionHalt as halt:
+            await self.give_up(partition, halt)
+            return None
 
     def token(self) -> str:
         """Return the profile token as it is now, or nothing; a file is read anew.

@@ -7,6 +7,7 @@ and its partitions are paused.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -60,7 +61,11 @@ class Intake:
                 context.changed.clear()
                 await wait_for(context.changed, context.clock, _ROOM_SECONDS)
         laps.to("queue", whole=True)
-        rows, rejected, seconds = await context.worker(self._encode, batch)
+        read = partial(context.worker, self._encode, batch)
+        found = await context.readable(batch.partition, read)
+        if found is None:
+            return
+        rows, rejected, seconds = found
         laps.divide(seconds)
         if rejected:
             laps.to("reject")

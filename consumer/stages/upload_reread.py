@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -25,11 +26,13 @@ async def latest_rows(
     """Return each visitor's latest row within the ranges, of those asked for.
 
     `visitors` has one column of that name; None asks for all. Rows that Target cannot
-    take are left out: they were told of when they were first read.
+    take are left out: they were told of when they were first read. There are none once
+    the partition was given up.
     """
-    return await context.durably(
-        "reading profiles again", _read, context, partition, ranges, visitors
-    )
+    doing = "reading profiles again"
+    read = partial(context.durably, doing, _read, context, partition, ranges, visitors)
+    found = await context.readable(partition, read)
+    return pl.DataFrame(schema=SCHEMA) if found is None else found
 
 
 async def send_again(

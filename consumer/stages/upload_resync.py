@@ -211,9 +211,12 @@ class Resync:
 
     async def _put(self, job: _Job, where: list[tuple[int, int]]) -> None:
         context = self._context
-        rows, rejected = await context.durably(
-            "reading profiles again", self._read, job.partition, where
-        )
+        doing = "reading profiles again"
+        read = partial(context.durably, doing, self._read, job.partition, where)
+        found = await context.readable(job.partition, read)
+        if found is None:
+            return
+        rows, rejected = found
         if rejected:
             await reject(context, rejected)
         origin = await context.worker(context.pending.new_number)

@@ -98,9 +98,10 @@ class World:
         self.codec = ProfileCodec(ProfileSchema.of(self.plan))
         self.agenda = Agenda(self.plan, self.codec, expire_days)
         self.renderer = RowRenderer(self.plan.attributes, self.codec)
+        self.decoder = Decoder(source, Mapper(self.plan), grace)
         self.work = BatchWork(
             self.plan,
-            Decoder(source, Mapper(self.plan), grace),
+            self.decoder,
             self.codec,
             generation=0,
             largest_record=largest_record,

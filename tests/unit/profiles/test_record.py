@@ -142,3 +142,44 @@ def test_the_schema_does_not_depend_on_the_order_of_attributes() -> None:
     assert one.names == (*HEADER, "orders", "stores")
     assert one.schema_id == fingerprint_id(one.text) < 0
     assert one.schema_id != schema_of("orders").schema_id
+
+
+def test_a_state_from_before_its_attribute_began_is_read_as_nothing() -> None:
+    """Another attribute had that name: by generation, and where it had another type."""
+    codec = ProfileCodec(schema_of("orders", "last"))
+    last = {"value": "x", "time": 0, "event": "e", "item": 0}
+    old = profiles(codec, orders=ORDERS, last=last)
+    new = pa.RecordBatch.from_pylist(
+        [{**HEADER, "generation": 2, "orders": ORDERS, "last": last}],
+        schema=codec.schema,
+    )
+    records = [*codec.encode(old), *codec.encode(new)]
+    codec.begin(2, {"orders": 2, "last": 1})
+    read = codec.decode(records).to_pylist()
+    assert [one["orders"] for one in read] == [None, ORDERS]
+    assert [one["last"] for one in read] == [last, last]
+
+    other = json.loads(schema_of("orders").text)
+    other["fields"][-1]["type"] = "string"
+    text = json.dumps(other)
+    writer = ProfileCodec(ProfileSchema(text, fingerprint_id(text)))
+    codec.learn({writer.current.schema_id: text})
+    (taken,) = writer.encode(profiles(writer, orders="a string"))
+    assert codec.decode([taken]).to_pylist()[0]["orders"] is None
+
+
+def test_marks_are_words_and_no_other_schema() -> None:
+    """Where an attribute began stands in the schema's docs; its id stays."""
+    plain = schema_of("orders")
+    settings = Settings.model_validate(
+        {
+            "purchases": {"topic": "p"},
+            "target": {"client": "c"},
+            "attributes": {"orders": {"aggregate": "count"}},
+        }
+    )
+    plan = compile_plan(settings, FRAME_OF_EVENTS)
+    marked = ProfileSchema.of(plan, {"orders": "counts since generation 2"})
+    assert marked.schema_id == plain.schema_id
+    doc = json.loads(marked.text)["fields"][-1]["doc"]
+    assert doc.endswith("; counts since generation 2")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from consumer.config import Settings
-from consumer.errors import ConfigurationError
+from consumer.errors import ConfigurationError, PartitionHalt
 from consumer.plan.compile import compile_plan
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer, check_rendering, render_attribute
@@ -248,3 +248,47 @@ def test_rendering_that_can_fail_is_refused_at_the_start(
     (plan,) = compile_plan(settings, FRAME).attributes
     with pytest.raises(ConfigurationError, match=rf"attributes\.x\.{part}"):
         check_rendering(plan)
+
+
+def test_a_row_says_nothing_about_an_attribute_that_began_after_it() -> None:
+    """No value and no sentinel either: Target keeps what it has until there is one."""
+    settings = Settings.model_validate(
+        {
+            "purchases": {"topic": "p"},
+            "target": {"client": "c"},
+            "attributes": {"x": {"aggregate": "top", "of": "text", "sentinel": "none"}},
+        }
+    )
+    compiled = compile_plan(settings, FRAME)
+    codec = ProfileCodec(ProfileSchema.of(compiled))
+    codec.begin(2, {"x": 2})
+    profile = {"visitor": "ann", "version": 1, "source_partition": 0}
+    profile |= {"source_offset": 0, "as_of_day": 0, "x": []}
+    rows = pa.RecordBatch.from_pylist(
+        [{**profile, "generation": 1}, {**profile, "generation": 2}],
+        schema=codec.schema,
+    )
+    renderer = RowRenderer(compiled.attributes, codec)
+    shown = renderer.rows(codec.encode(rows)).column("x").to_pylist()
+    assert shown == [None, "none"]
+
+
+def test_a_row_of_a_later_generation_is_not_rendered() -> None:
+    """It may have attributes that we would leave out for good."""
+    settings = Settings.model_validate(
+        {
+            "purchases": {"topic": "p"},
+            "target": {"client": "c"},
+            "attributes": {"x": {"aggregate": "count"}},
+        }
+    )
+    compiled = compile_plan(settings, FRAME)
+    codec = ProfileCodec(ProfileSchema.of(compiled))
+    codec.begin(2, {"x": 1})
+    profile = {"visitor": "ann", "version": 1, "source_partition": 0}
+    profile |= {"source_offset": 0, "as_of_day": 0, "x": total(1), "generation": 3}
+    rows = pa.RecordBatch.from_pylist([profile], schema=codec.schema)
+    renderer = RowRenderer(compiled.attributes, codec)
+    with pytest.raises(PartitionHalt, match="generation 3") as caught:
+        renderer.rows(codec.encode(rows))
+    assert caught.value.reason == "newer_generation"
