@@ -124,7 +124,8 @@ def check_steps(by_loop: list[dict[str, Any]]) -> None:
         loop = one["metric"]["loop"]
         if loop in LOOPS:
             seen.add((loop, one["metric"]["instance"]))
-            assert 0.9 < float(one["value"][1]) < 1.1, loop
+            # Scrapes of a busy machine are not quite a second apart.
+            assert 0.8 < float(one["value"][1]) < 1.2, loop
     assert len(seen) == 2 * len(LOOPS)
 
 
