@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def mutated(draw: random.Random) -> bytes:
             where = draw.choice(
                 [one for one in inner if isinstance(one, dict)] or [datum]
             )
-        where[draw.choice([*where, "other"])] = draw.choice(VALUES)
+        where[draw.choice([*where, "other"])] = deepcopy(draw.choice(VALUES))
     text = json.dumps(datum, ensure_ascii=draw.random() < 0.5).encode()
     for _ in range(draw.choice((0, 0, 0, 1, 2))):
         at = draw.randint(0, len(text))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.profiles.stream_time import ENOUGH
 from tests.property import purchases
 from tests.property.budget import examples
 from tests.property.model import MODELS, Event, Model, expected
@@ -93,11 +94,18 @@ def test_of_one_id_with_two_payloads_the_first_in_partition_order_wins() -> None
 
 
 def test_beyond_the_horizon_a_repeat_counts_again() -> None:
-    """A repeat more than the horizon behind its first is another event."""
+    """A repeat more than the horizon behind its first is another event.
+
+    Other records say what time it is: a single one that leads is doubted.
+    """
     made = compiled("fast").forget()
     day = int(DAY * 1000)
     for timestamp, counted in ((0, 1), (day, 1), (day + day // 8, 2), (2 * day, 2)):
-        made.feed([made.record(EVENT, timestamp=timestamp)])
+        others = [
+            {**EVENT, "event_id": f"{timestamp}-{number}", "visitor_id": "bob"}
+            for number in range(ENOUGH)
+        ]
+        made.feed([made.record(one, timestamp=timestamp) for one in [*others, EVENT]])
         assert made.profiles()["ann"]["events"]["total"] == counted
 
 
