@@ -11,6 +11,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
+# Tests wait for brokers more than they compute; each worker has a broker of its own.
+WORKERS ?= 2
 
 .PHONY: help demo test fuzz test-observe screenshots dashboards simulation faults \
 	faults-sample faults-random faults-mutants check bench bench-guard bench-quick format \
@@ -22,8 +24,8 @@ help: ## say what there is
 demo: $(READY) ## the whole job on a real Kafka and the Target sandbox (ARGS=--help)
 	@$(BIN)/pos-consumer demo $(ARGS)
 
-test: $(READY) ## all tests (ARGS="-k name" for some)
-	@$(BIN)/pytest $(ARGS)
+test: $(READY) ## all tests, WORKERS at once (ARGS="-k name" for some)
+	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 fuzz: $(READY) ## a million broken payloads, fast codec against safe (ARGS=--help)
 	@nice $(BIN)/python -m tests.fuzz $(ARGS)
