@@ -11,8 +11,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
-# Tests wait for brokers more than they compute; each worker has a broker of its own.
+# Tests wait for brokers more than they compute; each worker has a broker of its own. A
+# worker that dies ends the run, for pytest-xdist 3.8 may wait forever for its successor.
 WORKERS ?= 2
+SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 0
 
 .PHONY: help demo test fuzz test-observe screenshots dashboards simulation faults \
 	faults-sample faults-random faults-mutants check bench bench-guard bench-quick format \
@@ -25,7 +27,7 @@ demo: $(READY) ## the whole job on a real Kafka and the Target sandbox (ARGS=--h
 	@$(BIN)/pos-consumer demo $(ARGS)
 
 test: $(READY) ## all tests, WORKERS at once (ARGS="-k name" for some)
-	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
 fuzz: $(READY) ## a million broken payloads, fast codec against safe (ARGS=--help)
 	@nice $(BIN)/python -m tests.fuzz $(ARGS)
