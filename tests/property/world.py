@@ -73,7 +73,6 @@ class World:
         expire_days: int | None = None,
         max_ahead: float | None = None,
     ) -> None:
-        self.today = 0
         settings = Settings.model_validate(
             {
                 "purchases": {
@@ -116,7 +115,8 @@ class World:
         self.forget()
 
     def forget(self) -> Self:
-        """Begin anew, with no partitions; what was compiled stays."""
+        """Begin anew on day 0, with no partitions; what was compiled stays."""
+        self.today = 0
         self.partitions: dict[int, OpenPartition] = {}
         self.stores: dict[int, PartitionStore | MemoryStore] = {}
         self._next: dict[int, int] = {}
