@@ -113,5 +113,6 @@ $(READY): requirements-dev.lock pyproject.toml
 	--require-hashes --requirement requirements-dev.lock
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet \
 	--disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -c 'from consumer.profiles.warm import warm; warm()'
+	@$(BIN)/python -c 'from consumer.profiles.warm import warm, warm_rendering; \
+	from consumer.target import percent; warm(); warm_rendering(); percent.warm()'
 	@touch $@

@@ -54,9 +54,9 @@ MINUTE: Final = 60.0
 class Limit:
     """What it costs: CPU microseconds a row, CPU seconds a GB, and the wall time.
 
-    `cores` is the share of one core that rendering and encoding (decoding included)
-    take at the whole limit, `post_cores` what laying out and sending take. A minute is
-    enough if `wall_s` is below 60.
+    At the whole limit, `render_encode_cores` is the share of one core that rendering
+    and encoding take, `cores` that with decoding, `post_cores` what laying out and
+    sending take. A minute is enough if `wall_s` is below 60.
     """
 
     files: int
@@ -66,6 +66,7 @@ class Limit:
     decode_us: float
     render_us: float
     encode_us: float
+    render_encode_cores: float
     cpu_s_per_gb: float
     cores: float
     post_cpu_s_per_gb: float
@@ -107,6 +108,7 @@ async def measure(endpoint: str, files: int) -> Limit:
     decode, render, encode = (spent[:3] / made * 1e6).tolist()
     whole = size / 1e9
     per_gb = float(spent[:3].sum()) / made * rows / whole
+    after_decoding = float(spent[1:3].sum()) / made * rows / whole
     post = float(spent[3]) / whole
     return Limit(
         files=files,
@@ -116,6 +118,7 @@ async def measure(endpoint: str, files: int) -> Limit:
         decode_us=decode,
         render_us=render,
         encode_us=encode,
+        render_encode_cores=after_decoding * LIMIT_GB / MINUTE,
         cpu_s_per_gb=per_gb,
         cores=per_gb * LIMIT_GB / MINUTE,
         post_cpu_s_per_gb=post,

@@ -45,6 +45,7 @@ from consumer.profiles.directory import StateDirectory
 from consumer.profiles.fold import Fold
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer, check_rendering
+from consumer.profiles.warm import warm_rendering
 from consumer.stages.aggregate import AggregateStage
 from consumer.stages.batch import BatchWork
 from consumer.stages.client_report import ClientReport
@@ -68,6 +69,7 @@ from consumer.stages.topic_problems import (
 from consumer.stages.transaction_watch import TransactionWatch
 from consumer.stages.upload import UploadStage
 from consumer.stages.upload_connections import connect
+from consumer.target import percent
 from consumer.telemetry.health import Health
 from consumer.telemetry.history import History
 from consumer.telemetry.http import TelemetryServer
@@ -239,6 +241,8 @@ class Service:
             )
             runners.append(_in_thread("aggregate", aggregate.run))
         if "upload" in self._stages:
+            warm_rendering()
+            percent.warm()
             uploading = agreement.copy()
             renderer = RowRenderer(plan.attributes, uploading.codec)
             upload = UploadStage(

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from consumer.compiled import sealed
 from consumer.profiles import columns as cols
 from consumer.profiles import merge_kernel as kernel
 from consumer.profiles.algebra.limits import LONGS
@@ -203,13 +204,6 @@ class Lift:
             sealed(items.events),
             sealed(items.index.astype(np.int64)),
         )
-
-
-def sealed(array: NDArray[Any]) -> NDArray[Any]:
-    """Give an array that cannot be written: kernels are compiled for such alone."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 def _check(numbers: Ints, weights: Ints | None = None) -> None:

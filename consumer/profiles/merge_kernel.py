@@ -15,16 +15,12 @@ that was cut short is not read beyond it.
 # numba infers types, compiles functions of arrays and numbers, and knows no objects.
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
-    F = TypeVar("F", bound=Callable[..., Any])
+from consumer.compiled import compiled
 
 PADDING: Final = 16
 FRAME: Final = 5
@@ -54,25 +50,6 @@ memcpy: Any = types.ExternalFunction(
 memcmp: Any = types.ExternalFunction(
     "memcmp", types.int32(types.uintp, types.uintp, types.uintp)
 )
-
-
-def compiled(*, entry: bool = False) -> Callable[[F], F]:
-    """Compile at the first call, and keep the code between processes.
-
-    Only an `entry` is called from Python; the others become a part of their callers.
-    None makes an array, so none needs to count references to one: counting took
-    twice as long as the work.
-    """
-    options: Any = {"forceinline": not entry, "_nrt": False}
-
-    def compile_later(function: F) -> F:
-        try:
-            made: F = njit(cache=entry, nogil=True, **options)(function)
-        except RuntimeError:  # there is no folder for a cache that could be written
-            made = njit(nogil=True, **options)(function)
-        return made
-
-    return compile_later
 
 
 @compiled()

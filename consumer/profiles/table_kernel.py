@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from consumer.profiles.merge_kernel import compiled, memcpy
+from consumer.compiled import compiled
+from consumer.profiles.merge_kernel import memcpy
 
 
 @compiled(entry=True)

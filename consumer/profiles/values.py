@@ -12,16 +12,16 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from consumer.compiled import sealed
 from consumer.plan.attributes import LISTED
 from consumer.profiles import columns as cols
+from consumer.profiles.heaviest_kernel import heaviest
 
 if TYPE_CHECKING:
     from consumer.plan.attributes import AttributePlan
     from consumer.profiles.algebra.additive import AdditiveState
     from consumer.profiles.algebra.keyed import KeyedState
     from consumer.profiles.columns import Column, Ints
-
-_BITS = 63  # of a positive long
 
 
 def is_listed(plan: AttributePlan) -> bool:
@@ -66,30 +66,11 @@ def _additive(plan: AttributePlan, state: AdditiveState) -> pl.Series:
 
 def _heaviest(state: KeyedState, n: int) -> tuple[Column, Ints]:
     """Pick up to `n` keys of positive weight a slot: heaviest, then smallest key."""
-    count = len(state.offsets) - 1
-    slots = cols.slots_of(state.offsets)
-    positive = np.flatnonzero(state.weights > 0)
-    order = positive[_by_weight(slots[positive], state.weights[positive])]
-    offsets = cols.offsets_of(slots[order], count)
-    lengths = np.minimum(np.diff(offsets), n)
-    picked = order[cols.ranges(offsets[:-1], lengths)]
-    return cols.take(state.keys, picked), lengths
-
-
-def _by_weight(slots: Ints, weights: Ints) -> Ints:
-    """Order entries by slot, heaviest first; ties, sorted by key, stay in their order.
-
-    One sort of one number an entry, where slot, weight and place fit into it.
-    """
-    if not len(slots):
-        return np.zeros(0, np.int64)
-    heaviest = int(weights.max())
-    places, levels = len(slots).bit_length(), heaviest.bit_length()
-    if int(slots[-1]).bit_length() + levels + places > _BITS:
-        return np.lexsort((-weights, slots))
-    packed = (slots << levels | heaviest - weights) << places | np.arange(len(slots))
-    packed.sort()
-    return packed & ((1 << places) - 1)
+    picked = np.empty(len(state.weights), np.int64)
+    lengths = np.empty(len(state.offsets) - 1, np.int64)
+    entries = sealed(state.offsets), sealed(state.weights)
+    count = heaviest(*entries, n, picked, lengths)
+    return cols.take(state.keys, picked[:count]), lengths
 
 
 def _first(values: Column, lengths: Ints) -> pl.Series:

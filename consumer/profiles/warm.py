@@ -6,16 +6,18 @@ from functools import cache
 
 import numpy as np
 
+from consumer.compiled import sealed
 from consumer.profiles import merge_kernel as kernel
 from consumer.profiles.buffer import Buffer
-from consumer.profiles.lift import NO_TEXTS, sealed
+from consumer.profiles.heaviest_kernel import heaviest
+from consumer.profiles.lift import NO_TEXTS
 from consumer.profiles.merge import HEADER_PROGRAM
 from consumer.profiles.table import Keys, Packed, Table
 
 
 @cache
 def warm() -> None:
-    """Call each kernel with nothing to do."""
+    """Call each kernel of the fold with nothing to do."""
     longs = np.zeros(0, np.int64)
     none, starts = sealed(longs), sealed(np.zeros(1, np.int64))
     rows = none, starts, sealed(np.zeros(0, bool))
@@ -47,3 +49,10 @@ def warm() -> None:
     table.put(Packed(Keys.of([]), nothing))
     table.read(longs, nothing.data, longs)
     table.find(Keys.of([]))
+
+
+@cache
+def warm_rendering() -> None:
+    """Call what rendering needs alone."""
+    longs = np.zeros(0, np.int64)
+    heaviest(sealed(np.zeros(1, np.int64)), sealed(longs), 1, longs, longs)

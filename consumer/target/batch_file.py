@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from consumer.target.percent import encode
+from consumer.target.percent import lines
 
 MOST_BYTES: Final = 50_000_000
 """A file is strictly smaller; Adobe writes 50 MB, read as the smaller megabyte."""
@@ -33,9 +33,6 @@ LARGEST_PROFILE: Final = 64_000
 """Names and values of one visitor, before encoding; Adobe writes 64 KB."""
 
 LEADING_COLUMNS: Final = ("visitor", "version", "generation")
-_COMMA: Final = pa.scalar(b",", pa.large_binary())
-_END: Final = pa.scalar(b"\n", pa.large_binary())
-_NOTHING: Final = pa.scalar(b"", pa.large_binary())
 
 REASONS: Final = {
     "visitor_empty": "the visitor id is empty",
@@ -117,18 +114,14 @@ def body(first_line: bytes, rows: pa.LargeBinaryArray) -> tuple[bytes, memoryvie
 
 
 def _join(columns: Sequence[pa.Array]) -> pa.LargeBinaryArray:
-    """Encode the columns and lay them out as lines, trailing empty cells trimmed."""
-    cells = [encode(column) for column in columns]
-    while len(cells) > 1 and not _has_bytes(cells[-1]):
-        cells.pop()  # a column that no row needs; header and order stay as they are
-    *front, last = cells
-    ended = pc.binary_join_element_wise(last, _END, _NOTHING)
-    if not front:
-        return ended
-    return pc.binary_join_element_wise(*front, ended, _COMMA)
+    """Lay the columns out as lines, trailing empty cells trimmed."""
+    needed = list(columns)
+    while len(needed) > 1 and not _has_bytes(needed[-1]):
+        needed.pop()  # a column that no row needs; header and order stay as they are
+    return lines(needed)
 
 
-def _has_bytes(cells: pa.LargeBinaryArray) -> bool:
+def _has_bytes(cells: pa.Array) -> bool:
     return bool(len(cells)) and bool(pc.sum(pc.binary_length(cells)).as_py())
 
 

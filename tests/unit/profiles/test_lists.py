@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.compiled import sealed
+from consumer.profiles.heaviest_kernel import heaviest
 from consumer.profiles.rows import _joined
-from consumer.profiles.values import _by_weight
 
 ENTRIES = st.lists(
-    st.lists(st.integers(1, 2**62) | st.integers(1, 9), max_size=6), max_size=12
+    st.lists(st.integers(-(2**62), 2**62) | st.integers(-2, 9), max_size=9), max_size=12
 )
 
 
-@given(ENTRIES)
-def test_entries_come_heaviest_first_and_ties_in_their_order(
-    rows: list[list[int]],
+@given(ENTRIES, st.integers(1, 7))
+def test_the_heaviest_come_first_and_ties_in_their_order(
+    rows: list[list[int]], most: int
 ) -> None:
-    """Whether slot, weight and place fit into one number or not."""
-    slots = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    """Of positive weights, so many of each row."""
+    picked = np.empty(sum(map(len, rows)), np.int64)
+    lengths = np.empty(len(rows), np.int64)
     weights = np.array([weight for row in rows for weight in row], np.int64)
-    order = _by_weight(slots.astype(np.int64), weights).tolist()
-    expected = sorted(range(len(weights)), key=lambda at: (slots[at], -weights[at], at))
-    assert order == expected
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    entries = sealed(offsets.astype(np.int64)), sealed(weights)
+    count = heaviest(*entries, most, picked, lengths)
+    expected = []
+    for first, last in itertools.pairwise(offsets.tolist()):
+        positive = [place for place in range(first, last) if weights[place] > 0]
+        expected.append(sorted(positive, key=lambda at: (-weights[at], at))[:most])
+    assert picked[:count].tolist() == [place for row in expected for place in row]
+    assert lengths.tolist() == [len(row) for row in expected]
 
 
 @given(st.lists(st.lists(st.none() | st.sampled_from(["", "a", "b c", "é"]))))
@@ -37,11 +46,3 @@ def test_texts_are_joined_row_by_row(rows: list[list[str | None]]) -> None:
         "|".join(text for text in row if text is not None) if row else None
         for row in rows
     ]
-
-
-@pytest.mark.parametrize("slots", [3, 2**40])
-def test_both_ways_of_sorting_agree(slots: int) -> None:
-    """A slot number too high for the short way gives the same order."""
-    places = np.array([0, 0, slots - 1, slots - 1], np.int64)
-    weights = np.array([5, 2**30, 7, 7], np.int64)
-    assert _by_weight(places, weights).tolist() == [1, 0, 2, 3]
