@@ -8,7 +8,10 @@ import asyncio
 import heapq
 import itertools
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+SLEWED: Final = 0.5
+_MINUTE: Final = 60.0
 
 
 class Clock(Protocol):
@@ -41,6 +44,32 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running event loop."""
         await asyncio.sleep(max(0.0, seconds))
+
+
+class WallSteps:
+    """Notices that somebody has set the wall clock, by the monotonic one.
+
+    What a time daemon does bit by bit, up to `SLEWED` seconds a minute, is no step.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Take the clock as right from now on."""
+        self._clock = clock
+        self._since = clock.monotonic()
+        self._apart = clock.now() - self._since
+
+    def step(self) -> float:
+        """Return by how many seconds it was set since the last look, 0 if it was not.
+
+        Negative: it was set back.
+        """
+        monotonic = self._clock.monotonic()
+        apart = self._clock.now() - monotonic
+        step = apart - self._apart
+        stepped = abs(step) > SLEWED
+        if stepped or monotonic - self._since >= _MINUTE:
+            self._since, self._apart = monotonic, apart
+        return step if stepped else 0.0
 
 
 class ManualClock:

@@ -19,10 +19,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from consumer.failpoints import failpoint
+from consumer.stages.upload_followed import Followed
 from consumer.stages.upload_report import Times
 from consumer.stages.upload_reread import latest_rows, send_again
 from consumer.stages.waiting import wait_for
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from consumer.stages.upload_context import UploadContext
     from consumer.stages.upload_sampling import Sampling
     from consumer.target.micro_batch import Sealed
-    from consumer.target.sample import Sample
     from consumer.telemetry.laps import Laps
 
 MOST_ROUNDS: Final = 3
@@ -55,35 +55,6 @@ _POLLS_TO_TIMEOUT: Final = 30
 _ENDED: Final = (Progress.COMPLETE, Progress.STUCK, Progress.FORGOTTEN)
 
 log = get_logger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Followed:
-    """An accepted batch, or a suspected one (without id), by the partitions we own.
-
-    `numbers` are its batches in `Pending` that hold visitors back; none once they are
-    free. `due_at` (epoch seconds): its rows are not sent again before.
-    `doubtful`: a copy may land late, so they are sent once more after the end;
-    `unsure`: they were sent again already, without an end.
-    """
-
-    batch: str
-    origin: int
-    batch_id: str
-    url: str
-    accepted_at: float
-    spans: dict[int, Span] = field(default_factory=dict)
-    entries: dict[int, Entry] = field(default_factory=dict)
-    times: dict[int, Times] = field(default_factory=dict)
-    numbers: list[int] = field(default_factory=list)
-    due_at: float = 0.0
-    doubtful: bool = False
-    unsure: bool = False
-    stuck: bool = False
-    failed_rows: tuple[str, ...] = ()
-    samples: tuple[Sample, ...] = ()
-    polls: int = 0
-    rounds: int = 1
 
 
 class Confirmation:
@@ -97,8 +68,8 @@ class Confirmation:
         self._agenda: list[tuple[float, int, Callable[[], Awaitable[None]]]] = []
         self._order = itertools.count()
         self._added = asyncio.Event()
-        self._open: dict[str, _Followed] = {}
-        self._repeating: dict[int, _Followed] = {}
+        self._open: dict[str, Followed] = {}
+        self._repeating: dict[int, Followed] = {}
         self._rounds: dict[int, int] = {}
         timeout = context.settings.target.delivery.confirm_timeout
         self._timeout = timeout
@@ -127,7 +98,10 @@ class Confirmation:
             await self._end(followed)
 
     async def suspect(self, entries: Sequence[Entry], ambiguous_at: float) -> None:
-        """Send the latest rows of a batch of unknown fate again, in due time."""
+        """Send the latest rows of a batch of unknown fate again, in due time.
+
+        `ambiguous_at` (monotonic) is the last try that may have been taken.
+        """
         number = await self._context.worker(self._context.pending.new_number)
         followed = self._add(entries, number)
         if followed is not None:
@@ -143,7 +117,7 @@ class Confirmation:
         for entry in entries:
             if not entry.accepted:
                 # it may have been tried until a moment ago
-                await self.suspect([entry], self._context.clock.now())
+                await self.suspect([entry], self._context.clock.monotonic())
                 continue
             keys = await latest_rows(self._context, entry.partition, entry.ranges)
             span = Span(entry.rows, entry.ranges, entry.exact)
@@ -176,7 +150,7 @@ class Confirmation:
         with metrics.laps("confirmation", "idle", clock.monotonic) as self._laps:
             while True:
                 self._added.clear()
-                ahead = self._agenda[0][0] - clock.now() if self._agenda else None
+                ahead = self._agenda[0][0] - clock.monotonic() if self._agenda else None
                 if ahead is None or ahead > 0:
                     self._laps.to("idle")
                     await wait_for(self._added, clock, ahead)
@@ -189,13 +163,12 @@ class Confirmation:
         heapq.heappush(self._agenda, (when, next(self._order), act))
         self._added.set()
 
-    def _add(self, entries: Sequence[Entry], origin: int) -> _Followed | None:
+    def _add(self, entries: Sequence[Entry], origin: int) -> Followed | None:
         """Add entries of one batch to what is followed; None if none is ours."""
         ours = [entry for entry in entries if entry.partition in self._context.held]
         if not ours:
             return None
         first = ours[0]
-        now = self._context.clock.now()
         followed = self._open.get(first.batch)
         if followed is None:
             target = self._context.settings.target
@@ -206,33 +179,33 @@ class Confirmation:
                 client=target.client,
                 suffixes=target.status_hosts,
             )
-            # A time ahead of ours was written by a clock that was wrong, or ours is.
-            accepted_at = min(first.accepted_at or first.intent_at, now)
-            followed = _Followed(first.batch, origin, first.batch_id, url, accepted_at)
+            accepted_at = self._monotonic(first.accepted_at or first.intent_at)
+            followed = Followed(first.batch, origin, first.batch_id, url, accepted_at)
             self._open[first.batch] = followed
         for entry in ours:
-            followed.spans[entry.partition] = Span(
-                entry.rows, entry.ranges, entry.exact
-            )
-            followed.entries[entry.partition] = entry
-            followed.doubtful |= entry.doubtful
-            followed.stuck |= entry.stuck
-            if entry.ambiguous_at is not None:
-                followed.doubtful = True
-                followed.due_at = min(entry.ambiguous_at, now) + self._timeout
+            followed.add(entry, self._monotonic, self._timeout)
         self._count()
         return followed
 
-    def _schedule_poll(self, followed: _Followed) -> None:
+    def _monotonic(self, at: float) -> float:
+        """Return when a time of the ledger (epoch seconds) was, by our own clock.
+
+        One that is still to come was written by a clock that was wrong, or ours is.
+        """
+        clock = self._context.clock
+        return clock.monotonic() - max(0.0, clock.now() - at)
+
+    def _schedule_poll(self, followed: Followed) -> None:
         chance = self._context.random.random
         pause = next_poll(followed.polls, chance, first=self._first_poll)
+        now = self._context.clock.monotonic()
         if followed.polls == 0:  # a batch taken up may have been accepted long ago
-            when = max(self._context.clock.now(), followed.accepted_at + pause)
+            when = max(now, followed.accepted_at + pause)
         else:
-            when = self._context.clock.now() + pause
+            when = now + pause
         self._at(when, lambda: self._poll(followed))
 
-    async def _poll(self, followed: _Followed) -> None:
+    async def _poll(self, followed: Followed) -> None:
         """Ask for a batch's status and act on it."""
         context = self._context
         if not followed.spans:
@@ -247,6 +220,7 @@ class Confirmation:
         followed.polls += 1
         status = read_status(reply, followed.batch_id, context.clock.now())
         context.metrics.status_answers.labels(status.progress).inc()
+        followed.heard(status.progress, context.clock.monotonic())
         if status.progress in _ENDED:
             await self._ended(followed, status)
             return
@@ -262,9 +236,9 @@ class Confirmation:
             )
         await self._watch_age(followed)
 
-    async def _watch_age(self, followed: _Followed) -> None:
+    async def _watch_age(self, followed: Followed) -> None:
         """Free the visitors of a batch that takes too long; give it up after a day."""
-        age = self._context.clock.now() - followed.accepted_at
+        age = self._context.clock.monotonic() - followed.accepted_at
         if age > FORGOTTEN_AFTER:
             await self._ended(followed, BatchStatus(Progress.FORGOTTEN))
             return
@@ -281,7 +255,7 @@ class Confirmation:
             await self._free(followed.numbers)
         self._schedule_poll(followed)
 
-    async def _ended(self, followed: _Followed, status: BatchStatus) -> None:
+    async def _ended(self, followed: Followed, status: BatchStatus) -> None:
         """Close a batch whose rows landed; send the rows of any other again."""
         if await self._may_land_yet(followed, status):
             return
@@ -324,7 +298,8 @@ class Confirmation:
             if failed and every and not followed.doubtful:
                 followed.failed_rows = status.failed_rows
             pause = full_jitter(followed.rounds, self._context.random.random)
-            followed.due_at = max(followed.due_at, self._context.clock.now() + pause)
+            now = self._context.clock.monotonic()
+            followed.due_at = max(followed.due_at, now + pause)
             self._at(followed.due_at, lambda: self._repeat(followed))
             return
         if followed.doubtful:  # an earlier copy may land until `due_at`
@@ -333,15 +308,19 @@ class Confirmation:
             return
         await self._end(followed)
 
-    async def _may_land_yet(self, followed: _Followed, status: BatchStatus) -> bool:
+    async def _may_land_yet(self, followed: Followed, status: BatchStatus) -> bool:
         """Send the rows of a stuck or denied batch again, and keep an eye on it.
 
         Target may let a stuck batch through, or deny one that it has: then its rows
         land over newer ones. So the latest rows go at once, the batch is asked for on,
         and they go once more when it has come to its end: complete, denied beyond
-        `confirm_timeout`, or, once it was stuck, a day old.
+        `confirm_timeout`, or, once it was stuck, a day old. A denial that does not
+        last is a slip.
         """
-        now = self._context.clock.now()
+        now = self._context.clock.monotonic()
+        if followed.may_be_a_slip(status.progress, now, self._timeout):
+            self._schedule_poll(followed)
+            return True
         due_at = max(followed.due_at, followed.accepted_at + self._timeout)
         if status.progress is Progress.STUCK and not followed.stuck:
             followed.stuck = True
@@ -363,11 +342,12 @@ class Confirmation:
             followed.unsure = True
             followed.due_at = due_at
             await self._doubt(followed)
+            self._rounds[followed.origin] = followed.rounds
             await self._send_again(followed)
         self._schedule_poll(followed)
         return True
 
-    async def _doubt(self, followed: _Followed) -> None:
+    async def _doubt(self, followed: Followed) -> None:
         """Note, for later owners too, that the batch may land over newer rows."""
         followed.doubtful = True
         followed.entries = {
@@ -379,7 +359,7 @@ class Confirmation:
         entries = list(followed.entries.values())
         await context.durably("noting a doubt", context.ledger.write, entries)
 
-    async def _end(self, followed: _Followed) -> None:
+    async def _end(self, followed: Followed) -> None:
         """Write the end and free the visitors."""
         context = self._context
         where = sorted(followed.spans)
@@ -390,12 +370,12 @@ class Confirmation:
         failpoint("after-confirm")
         await self._forget(followed)
 
-    async def _forget(self, followed: _Followed) -> None:
+    async def _forget(self, followed: Followed) -> None:
         self._close(followed)
         self._repeating.pop(followed.origin, None)
         await self._free(followed.numbers)
 
-    def _close(self, followed: _Followed) -> None:
+    def _close(self, followed: Followed) -> None:
         if self._open.get(followed.batch) is followed:
             del self._open[followed.batch]
         self._count()
@@ -407,7 +387,7 @@ class Confirmation:
             await context.worker(context.pending.ended, numbers.pop(), now)
         context.changed.set()
 
-    async def _repeat(self, followed: _Followed) -> None:
+    async def _repeat(self, followed: Followed) -> None:
         """Put the visitors' latest rows among the waiting ones once more."""
         self._close(followed)  # a partition that comes back begins a new one
         self._rounds[followed.origin] = followed.rounds
@@ -415,7 +395,7 @@ class Confirmation:
         self._repeating[followed.origin] = followed
         await self._close_repeated()
 
-    async def _send_again(self, followed: _Followed) -> None:
+    async def _send_again(self, followed: Followed) -> None:
         """Put the visitors' latest rows among the waiting ones, and free them."""
         spans, numbers = dict(followed.spans), followed.numbers
         only = followed.failed_rows

@@ -71,8 +71,8 @@ log = get_logger(__name__)
 class _Upload:
     """One batch on its way.
 
-    `ambiguous_at` is the last try without a clear answer, `failing_since` (monotonic)
-    the first of the tries that failed since something else was in the way.
+    `ambiguous_at` is the last try without a clear answer, `failing_since` the first of
+    the tries that failed since something else was in the way; both are monotonic.
     """
 
     sealed: Sealed
@@ -269,9 +269,12 @@ class Delivery:
         """Make the acceptance durable, then let the offsets pass."""
         context = self._context
         now = context.clock.now()
+        ambiguous_at = upload.ambiguous_at
+        if ambiguous_at is not None:
+            ambiguous_at += now - context.clock.monotonic()
         context.refused("")
         entries = [
-            entry.accept(outcome.batch_id, outcome.status_url, now, upload.ambiguous_at)
+            entry.accept(outcome.batch_id, outcome.status_url, now, ambiguous_at)
             for entry in upload.entries
             if entry.partition in context.held
         ]
@@ -312,7 +315,7 @@ class Delivery:
                 return
             case Retry(reason, ambiguous, after):
                 if ambiguous:
-                    upload.ambiguous_at = context.clock.now()
+                    upload.ambiguous_at = context.clock.monotonic()
                 if upload.failing_since is None:
                     upload.failing_since = context.clock.monotonic()
                 upload.cut_offs = upload.cut_offs + 1 if outcome.cut_off else 0

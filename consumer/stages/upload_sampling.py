@@ -74,7 +74,7 @@ class Sampling:
         clock = self._context.clock
         while True:
             self._added.clear()
-            ahead = self._agenda[0][0] - clock.now() if self._agenda else None
+            ahead = self._agenda[0][0] - clock.monotonic() if self._agenda else None
             if ahead is None or ahead > 0:
                 await wait_for(self._added, clock, ahead)
                 continue
@@ -84,7 +84,7 @@ class Sampling:
 
     def _at(self, pause: float, sample: Sample, looks: int) -> None:
         if len(self._agenda) < MOST_WAITING:
-            when = self._context.clock.now() + pause
+            when = self._context.clock.monotonic() + pause
             heapq.heappush(self._agenda, (when, next(self._order), sample, looks))
             self._added.set()
 

@@ -91,14 +91,40 @@ async def test_a_batch_that_took_too_long_is_mended_by_its_next_owner() -> None:
 async def test_a_batch_that_was_denied_is_mended_by_its_next_owner() -> None:
     """Its rows were sent again at once, and it landed after all."""
     async with world() as site:
-        site.order(
-            Fault(FaultKind.SLOW, seconds=240.0),
-            Fault(FaultKind.FORGOTTEN, on=Endpoint.STATUS),
-        )
+        site.order(Fault(FaultKind.SLOW, seconds=240.0), DENIED)
         site.change("v")
         await site.clock.run_for(MINUTE)
         site.change("v")
         await site.clock.run_for(2 * MINUTE)
+        site.account.faults.cancel()
         assert shown(site) == "2"
         await site.crash(0)
         await lands_late(site)
+
+
+async def test_one_denial_after_the_timeout_gives_no_batch_up() -> None:
+    """It is asked for on, and so its rows are mended when it lands after all."""
+    async with world() as site:
+        site.order(Fault(FaultKind.SLOW, seconds=1_500.0))
+        site.change("v")
+        await site.clock.run_for(8 * MINUTE)
+        site.order(Fault(FaultKind.FORGOTTEN, on=Endpoint.STATUS))
+        await site.clock.run_for(4 * MINUTE)
+        assert not [*site.account.faults.open()], "it was denied once"
+        site.change("v")
+        await site.clock.run_for(4 * MINUTE)
+        assert shown(site) == "2"
+        await lands_late(site)
+
+
+async def test_denied_batches_do_not_fill_the_budget() -> None:
+    """Where no batch is ever found, rows are sent again more and more seldom."""
+    async with world() as site:
+        site.order(DENIED)
+        site.change("v")
+        await site.clock.run_for(60 * MINUTE)
+        assert 2 <= len([*site.account.journal.rows("v")]) <= 12
+        registry = site.replicas[0].metrics.registry
+        ends = {"end": "forgotten"}
+        assert registry.get_sample_value("pos_consumer_batch_ends_total", ends)
+        site.account.faults.cancel()

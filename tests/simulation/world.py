@@ -165,7 +165,7 @@ class InProcessTarget:
         return Reply(200, {}, text.encode())
 
     def _called(self, endpoint: Endpoint, size: int) -> bool:
-        now = self._world.clock.now()
+        now = self._account.clock.now()
         self._account.journal.calls.append(
             Call(now, endpoint, "", "", 0, metered=True, authorization=False, size=size)
         )
@@ -421,6 +421,26 @@ class Replica:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
+class OwnTime:
+    """Target's clock: nobody sets it, whatever is done to ours."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self._start = clock.now() - clock.monotonic()
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        return self._start + self._clock.monotonic()
+
+    def monotonic(self) -> float:
+        """Return seconds that have passed."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        await self._clock.sleep(seconds)
+
+
 class World:
     """Everything, and the hands that move it."""
 
@@ -435,7 +455,7 @@ class World:
     ) -> None:
         self.clock = clock
         self.random = Random(seed)
-        self.account = Account(options, clock)
+        self.account = Account(options, OwnTime(clock))
         self.logs = [Log() for _ in range(partitions)]
         self.ledger = Ledger()
         self.control = Control()

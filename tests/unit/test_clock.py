@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from consumer.clock import Clock, ManualClock, SystemClock
+from consumer.clock import SLEWED, Clock, ManualClock, SystemClock, WallSteps
 
 
 def test_both_times_move_together() -> None:
@@ -85,3 +85,29 @@ async def test_the_system_clock_sleeps_and_tells_both_times() -> None:
     await clock.sleep(0.02)
     assert clock.monotonic() - before >= 0.019
     assert clock.now() > 1_700_000_000
+
+
+def test_a_clock_that_is_set_is_noticed_once() -> None:
+    """Forward or back, by how much, and then it is the time."""
+    clock = ManualClock()
+    steps = WallSteps(clock)
+    for step in (3_600.0, -3_600.0, 2 * SLEWED):
+        clock.advance(5)
+        assert steps.step() == 0
+        clock.jump(step)
+        assert steps.step() == pytest.approx(step)
+        assert steps.step() == 0
+
+
+def test_small_steps_add_up_and_slow_drift_does_not() -> None:
+    """A time daemon's slewing is no step; many small steps in a minute are one."""
+    clock = ManualClock()
+    steps = WallSteps(clock)
+    for _ in range(1_000):
+        clock.advance(10)
+        clock.jump(0.01)
+        assert steps.step() == 0
+    clock.jump(0.4)
+    assert steps.step() == 0
+    clock.jump(0.4)
+    assert steps.step() != 0

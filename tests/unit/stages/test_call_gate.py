@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,7 @@ class Replica:
         self.clock = clock
         self.gate = CallGate(SLOTS, clock, lambda: self.owned, self.fresh)
         self.calls: list[tuple[float, CallKind]] = []
+        self.times: list[float] = []  # monotonic
         self.tasks = [asyncio.create_task(self.gate.run())]
 
     async def fresh(self) -> bool:
@@ -39,6 +41,7 @@ class Replica:
     async def _call(self, kind: CallKind) -> None:
         await self.gate.take(kind)
         self.calls.append((self.clock.now(), kind))
+        self.times.append(self.clock.monotonic())
 
 
 @pytest.fixture
@@ -135,3 +138,58 @@ async def test_a_cancelled_call_costs_no_slot(clock: ManualClock) -> None:
     replica.tasks[1].cancel()
     await clock.run_for(6)
     assert len(replica.calls) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_clock_that_is_set_again_and_again_exceeds_no_budget(
+    clock: ManualClock, seed: int
+) -> None:
+    """Not in any 60 seconds that pass; and calls go on when it is left alone."""
+    chance = Random(seed)
+    replicas = [Replica(clock, owned) for owned in ({0, 3, 6}, {1, 4, 7}, {2, 5})]
+    for replica in replicas:
+        replica.ask("submit", 500)
+    for _ in range(60):
+        hour = 3_600 * chance.choice((1, -1)) + chance.choice((0.0, chance.random()))
+        clock.jump(chance.choice((hour, hour, chance.uniform(-9, 9))))
+        await clock.run_for(chance.choice((0.3, 2.0, 20.0, 70.0, 130.0)))
+    last_set = clock.monotonic()
+    await clock.run_for(180)
+    times = sorted(at for replica in replicas for at in replica.times)
+    busiest = max(sum(at <= other < at + 60 for other in times) for at in times)
+    assert busiest <= SLOTS.per_minute + len(replicas)
+    for replica in replicas:
+        share = len(replica.owned) * SLOTS.per_minute / SLOTS.partitions
+        after = sum(at >= last_set + 62 for at in replica.times)
+        assert after >= share * (180 - 62) / 60 - 1
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_calls_go_on_a_minute_after_the_clock_was_set(
+    clock: ManualClock, hours: int
+) -> None:
+    """However far it was set, and twice."""
+    replica = Replica(clock, range(8))
+    replica.ask("submit", 200)
+    for step in (hours, -hours):
+        await clock.run_for(30)
+        before = len(replica.times)
+        clock.jump(step * 3_600)
+        await clock.run_for(70)
+        [first, *_] = replica.times[before:]
+        assert 60 <= first - replica.times[before - 1] <= 62
+
+
+async def test_a_hold_lasts_as_long_as_was_asked_whatever_the_clock_says(
+    clock: ManualClock,
+) -> None:
+    """It is kept by the time that passes."""
+    replica = Replica(clock, range(8))
+    replica.gate.hold(300)
+    replica.ask("submit")
+    clock.jump(3_600)
+    await clock.run_for(299)
+    assert not replica.times
+    clock.jump(-3_600)
+    await clock.run_for(3)
+    assert len(replica.times) == 1
