@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from consumer.commands import config_file
-from consumer.commands.requests import connect, follow, listed
+from consumer.commands.requests import (
+    AsJson,
+    Visitors,
+    Wait,
+    connect,
+    follow,
+    listed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from consumer.config import Secret
 
@@ -24,28 +31,15 @@ def erase(
         str | None, typer.Argument(help="The id of the visitor.", show_default=False)
     ] = None,
     *,
-    visitors: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Erase these visitors: an id a line, - for standard input.",
-            allow_dash=True,
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
+    visitors: Visitors = None,
     pseudonyms: Annotated[
         bool,
         typer.Option(
             "--pseudonyms", help="The ids are pseudonyms already, as Target has them."
         ),
     ] = False,
-    wait: Annotated[
-        bool, typer.Option(help="Stay until it is done, and show how far it is.")
-    ] = True,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, a line a request, at the end.")
-    ] = False,
+    wait: Wait = True,
+    as_json: AsJson = False,
 ) -> None:
     """Ask the running service to erase visitors.
 

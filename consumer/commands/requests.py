@@ -7,7 +7,8 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -15,12 +16,29 @@ from consumer.commands import config_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from consumer.clock import Clock
     from consumer.stages.requests import Requests, Standing
 
 LOOK_SECONDS: Final = 0.5
+
+# Options of the commands that ask.
+Visitors: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="These visitors: an id a line, - for standard input.",
+        allow_dash=True,
+        exists=True,
+        dir_okay=False,
+    ),
+]
+Wait: TypeAlias = Annotated[
+    bool, typer.Option(help="Stay until it is done, and show how far it is.")
+]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON, a line a request, at the end.")
+]
 
 
 def requests(

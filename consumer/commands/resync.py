@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from consumer.commands.requests import connect, follow, listed
+from consumer.commands.requests import (
+    AsJson,
+    Visitors,
+    Wait,
+    connect,
+    follow,
+    listed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 MOST_BYTES: Final = 400_000
 """Of the ids in one request: a record of the control topic has a limit."""
@@ -22,16 +29,7 @@ def resync(
     everything: Annotated[
         bool, typer.Option("--all", help="The profiles of all visitors.")
     ] = False,
-    visitors: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The profiles of these visitors: an id a line, - for standard input.",
-            allow_dash=True,
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
+    visitors: Visitors = None,
     older_than: Annotated[
         str | None,
         typer.Option(
@@ -39,12 +37,8 @@ def resync(
             help="The profiles that have not changed for so long, such as 7d.",
         ),
     ] = None,
-    wait: Annotated[
-        bool, typer.Option(help="Stay until it is done, and show how far it is.")
-    ] = True,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, a line a request, at the end.")
-    ] = False,
+    wait: Wait = True,
+    as_json: AsJson = False,
 ) -> None:
     """Ask the running service to send stored profiles to Target once more.
 
