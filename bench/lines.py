@@ -15,15 +15,19 @@ HEIGHT: Final = 200  # of a panel
 LEFT: Final = 60
 RIGHT: Final = 80
 HEAD: Final = 34
+BELOW: Final = 16  # a panel's lowest value
 FOOT: Final = 44
 STYLE: Final = """
   text { font: 13px system-ui, sans-serif; fill: #24292f }
   .title { font-weight: 600 } .axis { stroke: #8c959f44 }
-  .a { stroke: #0969da } .b { stroke: #bc4c00 }
-  polyline { fill: none; stroke-width: 2 }
+  .a { stroke: #0969da } .b { stroke: #bc4c00; stroke-dasharray: 7 3 }
+  text.a { fill: #0969da } text.b { fill: #bc4c00 }
+  .a, .b { stroke-width: 2 } text.a, text.b { stroke: none }
+  polyline { fill: none }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 }
     .a { stroke: #58a6ff } .b { stroke: #f0883e }
+    text.a { fill: #58a6ff } text.b { fill: #f0883e }
   }
 """
 
@@ -47,15 +51,17 @@ def draw(below: str, xs: Sequence[float], panels: Sequence[Panel]) -> str:
         f"<title>{escape(', '.join(panel.title for panel in panels))}</title>",
         f"<style>{STYLE}</style>",
     ]
-    for number, panel in enumerate(panels):
-        parts += _panel(panel, xs, across, number * (HEIGHT + HEAD) + HEAD)
+    tops = [number * (HEIGHT + HEAD) + HEAD for number in range(len(panels))]
+    for panel, top in zip(panels, tops, strict=True):
+        parts += _panel(panel, xs, across, top)
     bottom = height - FOOT
     for tick in _ticks(min(xs), max(xs)):
         at = across(tick)
-        parts.append(
-            f'<line class="axis" x1="{at:.0f}" y1="{HEAD}" '
-            f'x2="{at:.0f}" y2="{bottom}"/>'
-        )
+        parts += [
+            f'<line class="axis" x1="{at:.0f}" y1="{top}" '
+            f'x2="{at:.0f}" y2="{top + HEIGHT - BELOW}"/>'
+            for top in tops
+        ]
         parts.append(
             f'<text x="{at:.0f}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>'
         )
@@ -72,7 +78,7 @@ def _panel(
 ) -> Iterator[str]:
     values = [value for line in panel.lines.values() for value in line]
     low = min(values) if panel.log else 0.0
-    bottom, ceiling = top + HEIGHT - 16, top + 10
+    bottom, ceiling = top + HEIGHT - BELOW, top + 10
     up = _scale(low, max(values), bottom, ceiling, log=panel.log)
     yield f'<text class="title" x="0" y="{top - 8}">{escape(panel.title)}</text>'
     ticks = _ticks(low, max(values)) if panel.log else _steps(max(values))
@@ -94,7 +100,10 @@ def _panel(
         if ends and abs(end - ends[-1]) < 16:  # noqa: PLR2004 - a line of text
             end = ends[-1] - 16
         ends.append(end)
-        yield f'<text x="{WIDTH - RIGHT + 6}" y="{end + 4:.0f}">{escape(name)}</text>'
+        yield (
+            f'<text class="{colour}" x="{WIDTH - RIGHT + 6}" y="{end + 4:.0f}">'
+            f"{escape(name)}</text>"
+        )
 
 
 def _scale(
@@ -110,9 +119,12 @@ def _scale(
 def _ticks(low: float, high: float) -> list[float]:
     """Return the powers of ten, and 2 and 5 times these where they are few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    few = (1, 2, 5) if len(powers) <= 3 else (1,)  # noqa: PLR2004 - as many as fit
-    ticks = [factor * 10.0**power for power in powers for factor in few]
-    return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+    for factors in ((1,), (1, 2, 5)):
+        ticks = [factor * 10.0**power for power in powers for factor in factors]
+        within = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(within) > 3:  # noqa: PLR2004 - enough to read by
+            break
+    return within
 
 
 def _steps(high: float) -> list[float]:

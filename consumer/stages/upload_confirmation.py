@@ -150,6 +150,7 @@ class Confirmation:
         with metrics.laps("confirmation", "idle", clock.monotonic) as self._laps:
             while True:
                 self._added.clear()
+                await self._free_overdue()
                 ahead = self._agenda[0][0] - clock.monotonic() if self._agenda else None
                 if ahead is None or ahead > 0:
                     self._laps.to("idle")
@@ -171,21 +172,28 @@ class Confirmation:
         first = ours[0]
         followed = self._open.get(first.batch)
         if followed is None:
-            target = self._context.settings.target
-            url = status_url(
-                first.status_url,
+            followed = self._open[first.batch] = Followed(
+                first.batch,
+                origin,
                 first.batch_id,
-                endpoint=target.endpoint,
-                client=target.client,
-                suffixes=target.status_hosts,
+                self._url(first.batch_id, first.status_url),
+                self._monotonic(first.accepted_at or first.intent_at),
+                self._context.clock.monotonic(),
             )
-            accepted_at = self._monotonic(first.accepted_at or first.intent_at)
-            followed = Followed(first.batch, origin, first.batch_id, url, accepted_at)
-            self._open[first.batch] = followed
         for entry in ours:
             followed.add(entry, self._monotonic, self._timeout)
         self._count()
         return followed
+
+    def _url(self, batch_id: str, given: str = "") -> str:
+        target = self._context.settings.target
+        return status_url(
+            given,
+            batch_id,
+            endpoint=target.endpoint,
+            client=target.client,
+            suffixes=target.status_hosts,
+        )
 
     def _monotonic(self, at: float) -> float:
         """Return when a time of the ledger (epoch seconds) was, by our own clock.
@@ -224,6 +232,9 @@ class Confirmation:
         if status.progress in _ENDED:
             await self._ended(followed, status)
             return
+        if status.progress is Progress.UNAUTHORISED:
+            # ask where the token may go: no other host is given it
+            followed.url = self._url(followed.batch_id)
         if status.progress is Progress.THROTTLED:
             pause = full_jitter(followed.polls, context.random.random)
             context.gate.hold(max(status.after, pause))
@@ -243,17 +254,28 @@ class Confirmation:
             await self._ended(followed, BatchStatus(Progress.FORGOTTEN))
             return
         if age > self._timeout and followed.numbers:
-            log.warning(
-                "A batch has no end yet; its visitors' next rows are sent meanwhile.",
-                batch=followed.batch,
-                batch_id=followed.batch_id,
-                age_seconds=round(age),
-            )
-            self._context.metrics.batch_ends.labels("overdue").inc()
-            self._context.report.board.batch_outcome(followed.batch, "overdue")
-            await self._doubt(followed)
-            await self._free(followed.numbers)
+            await self._overdue(followed, age)
         self._schedule_poll(followed)
+
+    async def _free_overdue(self) -> None:
+        """Free visitors in time also where the answers to statuses are slow to come."""
+        now = self._context.clock.monotonic()
+        for followed in [*self._open.values()]:
+            age = now - max(followed.accepted_at, followed.since)
+            if age > self._timeout and followed.numbers:
+                await self._overdue(followed, age)
+
+    async def _overdue(self, followed: Followed, age: float) -> None:
+        log.warning(
+            "A batch has no end yet; its visitors' next rows are sent meanwhile.",
+            batch=followed.batch,
+            batch_id=followed.batch_id,
+            age_seconds=round(age),
+        )
+        self._context.metrics.batch_ends.labels("overdue").inc()
+        self._context.report.board.batch_outcome(followed.batch, "overdue")
+        await self._doubt(followed)
+        await self._free(followed.numbers)
 
     async def _ended(self, followed: Followed, status: BatchStatus) -> None:
         """Close a batch whose rows landed; send the rows of any other again."""

@@ -31,7 +31,7 @@ class Followed:
     """An accepted batch, or a suspected one (without id), by the partitions we own.
 
     `numbers` are its batches in `Pending` that hold visitors back; none once they are
-    free. Its rows are not sent again before `due_at`.
+    free. Its rows are not sent again before `due_at`. `since` is when we took it up.
     `denied_since` is the first of the answers in a row that Target does not know it.
     `doubtful`: a copy may land late, so they are sent once more after the end;
     `unsure`: they were sent again already, without an end.
@@ -42,6 +42,7 @@ class Followed:
     batch_id: str
     url: str
     accepted_at: float
+    since: float
     spans: dict[int, Span] = field(default_factory=dict)
     entries: dict[int, Entry] = field(default_factory=dict)
     times: dict[int, Times] = field(default_factory=dict)

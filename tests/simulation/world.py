@@ -34,6 +34,7 @@ from consumer.sandbox.target.batchfile import BatchRefused, read_batch
 from consumer.sandbox.target.journal import Call
 from consumer.stages.upload import UploadStage
 from consumer.stages.upload_connections import Connections
+from consumer.target.client import STATUS_TIMEOUT
 from consumer.target.outcome import Failure, Reply
 from consumer.telemetry.health import Health
 from consumer.telemetry.metrics import Metrics
@@ -132,6 +133,7 @@ class InProcessTarget:
     async def status(self, url: str, token: str) -> Reply:
         """Tell a batch's status."""
         del token
+        self._world.asked.append(url)
         allowed = self._called(Endpoint.STATUS, 0)
         fault = self._account.fault(Endpoint.STATUS) if allowed else None
         await self._world.clock.sleep(self._world.random.uniform(0.05, 0.5))
@@ -140,6 +142,9 @@ class InProcessTarget:
             return Reply(503)
         if fault and fault.kind in HTTP:
             return Reply(HTTP[fault.kind])
+        if fault and fault.kind is FaultKind.LATE_ANSWER:
+            await self._world.clock.sleep(STATUS_TIMEOUT)
+            return Reply(failure=Failure.NO_ANSWER, detail="no answer in time")
         if fault and fault.kind is FaultKind.LOST:
             return Reply(failure=Failure.NO_ANSWER, detail="lost")
         batch = self._account.batch(url.partition("batchId=")[2].partition("&")[0])
@@ -462,6 +467,7 @@ class World:
         self.rejected = Rejected()
         self.halted: set[int] = set()
         self.versions: dict[str, int] = {}
+        self.asked: list[str] = []  # the addresses of statuses
         self.replicas: list[Replica] = []
         self._epoch = 0
         self.settings = Settings.model_validate(
