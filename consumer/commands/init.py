@@ -126,14 +126,18 @@ def _format(how: Framed | None, records: Records) -> dict[str, Any]:
 
 def _decoded(settings: Settings, records: Records) -> tuple[Type, list[dict[str, Any]]]:
     """Decode the newest schema's records, for what their values tell."""
+    import numpy as np
+
     from consumer.errors import RegistryUnreachable, SchemaError
+    from consumer.events.packed import Packed
     from consumer.frames import Verdicts
     from consumer.service import schemas_of
 
     schemas: Schemas = schemas_of(settings)
     _, codec = schemas.newest()
     verdicts = Verdicts.of(len(records))
-    numbers = schemas.framing.ids(records, verdicts)
+    packed = Packed.of(records.values)
+    numbers = schemas.framing.ids(records, packed, verdicts)
     sample: list[dict[str, Any]] = []
     for number in dict.fromkeys(numbers.tolist()):
         if number == -1:
@@ -143,8 +147,8 @@ def _decoded(settings: Settings, records: Records) -> tuple[Type, list[dict[str,
         except (SchemaError, RegistryUnreachable):
             continue
         if written is not None:
-            rows = [row for row, one in enumerate(numbers.tolist()) if one == number]
-            values = schemas.framing.framed(records, rows)
+            rows = np.flatnonzero(numbers == number)
+            values = schemas.framing.framed(packed, rows)
             sample += _rows(written.decode(values).columns)
     return codec.type, sample
 

@@ -8,6 +8,7 @@ the length and the hash of the whole stay, and the origin tells where it lies.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from consumer import __version__
@@ -53,17 +54,21 @@ def to_record(
 
 def _origin(letter: DeadLetter, records: Records, topic: str, topic_id: str) -> Headers:
     row = letter.row
-    facts = {
-        "reason": letter.reason,
-        "sentence": letter.sentence,
-        "topic": topic,
-        "topic-id": topic_id,
-        "partition": str(records.partitions[row]),
-        "offset": str(records.offsets[row]),
-        "timestamp": str(records.timestamps[row]),
-        "schema-id": "" if letter.schema_id is None else str(letter.schema_id),
-        "version": __version__,
-    }
+    schema_id = "" if letter.schema_id is None else str(letter.schema_id)
+    return [
+        (FIRST, letter.reason.encode()),
+        (f"{PREFIX}sentence", letter.sentence.encode()),
+        *_of_topic(topic, topic_id),
+        (f"{PREFIX}partition", str(records.partitions[row]).encode()),
+        (f"{PREFIX}offset", str(records.offsets[row]).encode()),
+        (f"{PREFIX}timestamp", str(records.timestamps[row]).encode()),
+        (f"{PREFIX}schema-id", schema_id.encode()),
+    ]
+
+
+@cache
+def _of_topic(topic: str, topic_id: str) -> Headers:
+    facts = {"topic": topic, "topic-id": topic_id, "version": __version__}
     return [(PREFIX + name, text.encode()) for name, text in facts.items()]
 
 
@@ -73,9 +78,7 @@ def size(
     headers: Sequence[tuple[str, str | bytes | None]],
 ) -> int:
     """Give the most bytes that a record takes in its topic."""
-    return (
-        FRAMING_BYTES
-        + len(key or b"")
-        + len(value or b"")
-        + sum(len(name) + len(text or "") + 10 for name, text in headers)
-    )
+    total = FRAMING_BYTES + len(key or b"") + len(value or b"")
+    for name, text in headers:
+        total += len(name) + len(text or "") + 10
+    return total

@@ -13,9 +13,9 @@ import pyarrow as pa
 import structlog
 
 from consumer.errors import PartitionHalt, RegistryUnreachable, SchemaError
-from consumer.events import codecs
-from consumer.events.framing import UNREADABLE, Prefix, unknown
+from consumer.events.framing import UNREADABLE, unknown
 from consumer.events.mapping import joined
+from consumer.events.packed import Packed
 from consumer.events.resolve import Resolution, Unfit, resolution
 from consumer.frames import DeadLetter, Events, Outcome
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from consumer.events.avro_types import Type
+    from consumer.events.codecs import Decoded
     from consumer.events.framing import Framing, SchemaId
     from consumer.events.grace import SchemaGrace
     from consumer.events.mapping import Mapper
@@ -49,7 +50,7 @@ class Codec(Protocol):
         """Give made-up events as columns, to check expressions against."""
         ...
 
-    def decode(self, records: Sequence[bytes]) -> codecs.Decoded:
+    def decode(self, records: Sequence[bytes]) -> Decoded:
         """Decode framed records; refused ones are reported, never raised."""
         ...
 
@@ -100,7 +101,6 @@ class Decoder:
         self._grace = grace
         self._framing = schemas.framing
         self._resolutions: dict[SchemaId, Resolution | str] = {}
-        self._usual: tuple[int, codecs.Codec] | None = None
 
     def decode(self, records: Records, verdicts: Verdicts) -> Events | None:
         """Decode a batch; None where no record is an event.
@@ -108,18 +108,15 @@ class Decoder:
         Where `verdicts.held` has rows, what is behind them in their partitions must be
         left alone.
         """
-        if self._usual is not None:
-            # Nearly always a batch is sound and of one schema: that is tried first.
-            usual, codec = self._usual
-            if (columns := codec.decode_sound(records.values, usual)) is not None:
-                whole = codecs.Decoded(np.arange(len(records)), columns)
-                return self._decode_by(usual, whole.rows, records, verdicts, whole)
-        ids = self._framing.ids(records, verdicts)
+        packed = Packed.of(records.values)
+        ids = self._framing.ids(records, packed, verdicts)
         parts = []
-        for number in np.unique(ids[ids != UNREADABLE]).tolist():
+        for number in _different(ids):
+            if number == UNREADABLE:
+                continue
             rows = np.flatnonzero(ids == number)
             schema_id = self._framing.schema_id(number)
-            part = self._decode_by(schema_id, rows, records, verdicts)
+            part = self._decode_by(schema_id, rows, records, packed, verdicts)
             if part is not None and len(part):
                 parts.append(part)
         if not parts:
@@ -134,10 +131,10 @@ class Decoder:
         schema_id: SchemaId,
         rows: NDArray[np.int64],
         records: Records,
+        packed: Packed,
         verdicts: Verdicts,
-        decoded: codecs.Decoded | None = None,
     ) -> Events | None:
-        """Make events of one schema's records, which may have been decoded before."""
+        """Make events of one schema's records."""
         try:
             codec = self._schemas.codec(schema_id)
         except SchemaError as error:
@@ -157,9 +154,7 @@ class Decoder:
             self._refuse_unfit(schema_id, rows, resolution, verdicts)
             return None
         number = schema_id if isinstance(schema_id, int) else None
-        self._expect(number, codec)
-        if decoded is None:
-            decoded = codec.decode(self._framing.framed(records, rows.tolist()))
+        decoded = codec.decode(self._framing.framed(packed, rows))
         for refusal in decoded.refusals:
             row = int(rows[refusal.row])
             letter = DeadLetter(row, refusal.reason, refusal.sentence, number)
@@ -177,11 +172,6 @@ class Decoder:
                 DeadLetter(letter.row, letter.reason, letter.sentence, number)
             )
         return mapped.events
-
-    def _expect(self, number: int | None, codec: Codec) -> None:
-        """Let the next batch be tried as one of this schema, where that can be seen."""
-        if number is not None and isinstance(self._framing, Prefix):
-            self._usual = (number, codec) if isinstance(codec, codecs.Codec) else None
 
     def _resolution(self, schema_id: SchemaId, codec: Codec) -> Resolution | str:
         """Make the way to the expected columns, once; or say why there is none."""
@@ -229,6 +219,14 @@ class Decoder:
 
 
 OTHER = "the schema does not have against which the configuration was checked."
+
+
+def _different(ids: NDArray[np.int64]) -> list[int]:
+    """Give the different ids, nearly always one, in order."""
+    if len(ids) and (ids == ids[0]).all():
+        return [int(ids[0])]
+    found: list[int] = np.unique(ids).tolist()
+    return found
 
 
 def _in_order(events: Events) -> Events:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import numpy as np
 
+from consumer.events.packed import Packed
 from consumer.frames import DeadLetter, Outcome
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ GUID_MAGIC: Final = 1
 GUID_BYTES: Final = 17
 UNREADABLE: Final = -1
 HEADER: Final = "__value_schema_id"
-BAD_HEAD: Final = b"\xff" * FRAME
 NO_HEAD: Final = bytes(FRAME)
 ONLY_SCHEMA: Final = 0
 
@@ -34,46 +34,51 @@ ONLY_SCHEMA: Final = 0
 class Framing(Protocol):
     """Reads where a record says its schema."""
 
-    def ids(self, records: Records, verdicts: Verdicts) -> NDArray[np.int64]:
-        """Give a number for each record's schema; what has none is marked."""
+    def ids(
+        self, records: Records, packed: Packed, verdicts: Verdicts
+    ) -> NDArray[np.int64]:
+        """Give a number for each record's schema; what has none is marked.
+
+        `packed` are the values of `records`.
+        """
         ...
 
     def schema_id(self, number: int) -> SchemaId:
         """Give the schema id that a number stands for."""
         ...
 
-    def framed(self, records: Records, rows: list[int]) -> list[bytes]:
-        """Give the values of records with `FRAME` bytes in front of them."""
+    def framed(self, packed: Packed, rows: NDArray[np.int64]) -> Packed:
+        """Give values with `FRAME` bytes in front; only such are asked for as have ids.
+
+        They are of the records of the last call of `ids`.
+        """
         ...
 
 
 class Prefix:
     """Confluent's framing: a zero byte and four of the schema id."""
 
-    def ids(self, records: Records, verdicts: Verdicts) -> NDArray[np.int64]:
+    def ids(
+        self, records: Records, packed: Packed, verdicts: Verdicts
+    ) -> NDArray[np.int64]:
         """Read the first bytes."""
-        values = records.values
-        heads = b"".join(
-            [
-                value[:FRAME] if value is not None and len(value) >= FRAME else BAD_HEAD
-                for value in values
-            ]
-        )
-        framing = np.frombuffer(heads, np.dtype([("magic", "u1"), ("id", ">i4")]))
-        ids = framing["id"].astype(np.int64)
-        for row in np.flatnonzero((framing["magic"] != MAGIC) | (ids < 0)).tolist():
+        ids = np.full(len(records), UNREADABLE, np.int64)
+        long = np.flatnonzero(packed.sizes >= FRAME)
+        heads = packed.data[packed.starts[long, None] + np.arange(FRAME)]
+        found = heads[:, 1:].copy().view(">i4")[:, 0]
+        ids[long] = np.where(heads[:, 0] == MAGIC, found, UNREADABLE)
+        for row in np.flatnonzero(ids < 0).tolist():
             ids[row] = UNREADABLE
-            _refuse(row, values[row], verdicts)
+            _refuse(row, records.values[row], verdicts)
         return ids
 
     def schema_id(self, number: int) -> SchemaId:
         """Give the id itself."""
         return number
 
-    def framed(self, records: Records, rows: list[int]) -> list[bytes]:
+    def framed(self, packed: Packed, rows: NDArray[np.int64]) -> Packed:
         """Give the values as they are."""
-        values = records.values
-        return [values[row] or b"" for row in rows]
+        return packed.take(rows)
 
 
 class Header:
@@ -85,7 +90,9 @@ class Header:
         self._numbers: dict[UUID, int] = {}
         self._headed: set[int] = set()
 
-    def ids(self, records: Records, verdicts: Verdicts) -> NDArray[np.int64]:
+    def ids(
+        self, records: Records, packed: Packed, verdicts: Verdicts
+    ) -> NDArray[np.int64]:
         """Read each record's header, of several the last one."""
         ids = np.full(len(records), UNREADABLE, np.int64)
         bare = []
@@ -105,7 +112,7 @@ class Header:
         if bare:
             rows = np.array(bare)
             inner = type(verdicts).of(len(bare))
-            ids[rows] = self._prefix.ids(records.take(rows), inner)
+            ids[rows] = self._prefix.ids(records.take(rows), packed.take(rows), inner)
             verdicts.outcomes[rows] = inner.outcomes
             for letter in inner.dead_letters:
                 verdicts.refuse(
@@ -134,15 +141,15 @@ class Header:
         """Give the id, or the GUID that a number below none stands for."""
         return number if number >= 0 else self._guids[UNREADABLE - 1 - number]
 
-    def framed(self, records: Records, rows: list[int]) -> list[bytes]:
+    def framed(self, packed: Packed, rows: NDArray[np.int64]) -> Packed:
         """Put bytes in front of those that have their id in a header."""
-        values = records.values
-        return [
-            NO_HEAD + (values[row] or b"")
-            if row in self._headed
-            else values[row] or b""
-            for row in rows
-        ]
+        headed = self._headed
+        return Packed.of(
+            [
+                NO_HEAD + value if row in headed else value
+                for row, value in zip(rows.tolist(), packed.take(rows), strict=True)
+            ]
+        )
 
 
 class Bare:
@@ -152,25 +159,28 @@ class Bare:
         """Skip the framing of Confluent's JSON serializer where `is_json`."""
         self._is_json = is_json
 
-    def ids(self, records: Records, verdicts: Verdicts) -> NDArray[np.int64]:
+    def ids(
+        self, records: Records, packed: Packed, verdicts: Verdicts
+    ) -> NDArray[np.int64]:
         """Give all that have a value the one schema."""
         ids = np.full(len(records), ONLY_SCHEMA, np.int64)
-        for row, value in enumerate(records.values):
-            if not value:
-                ids[row] = UNREADABLE
-                _refuse(row, value, verdicts)
+        for row in np.flatnonzero(packed.sizes == 0).tolist():
+            ids[row] = UNREADABLE
+            _refuse(row, records.values[row], verdicts)
         return ids
 
     def schema_id(self, number: int) -> SchemaId:
         """Give the one there is."""
         return number
 
-    def framed(self, records: Records, rows: list[int]) -> list[bytes]:
+    def framed(self, packed: Packed, rows: NDArray[np.int64]) -> Packed:
         """Put bytes in front of the values; no JSON text begins with a zero byte."""
-        values = [records.values[row] or b"" for row in rows]
+        values = packed.take(rows)
         if not self._is_json:
-            return [NO_HEAD + value for value in values]
-        return [value if value[:1] == b"\0" else NO_HEAD + value for value in values]
+            return Packed.of([NO_HEAD + value for value in values])
+        return Packed.of(
+            [value if value[:1] == b"\0" else NO_HEAD + value for value in values]
+        )
 
 
 def unknown(row: int, schema_id: SchemaId) -> DeadLetter:

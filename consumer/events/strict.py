@@ -53,7 +53,7 @@ def reader(of: Type) -> Reader:
 
 
 def long(buffer: bytes, at: int) -> tuple[int, int]:
-    """Read a zigzag number of up to ten bytes; bits beyond 64 are no part of it."""
+    """Read a zigzag number of up to 64 bits, written as short as it can be."""
     try:
         byte = buffer[at]
         at += 1
@@ -69,8 +69,12 @@ def long(buffer: bytes, at: int) -> tuple[int, int]:
             shift += 7
     except IndexError:
         raise Malformed(EARLY) from None
-    if shift > 7 * (LONGEST_NUMBER - 1):
-        found %= WORD
+    if byte == 0 and shift > 7:  # noqa: PLR2004 - more than one byte of seven bits
+        why = "a number that is written longer than it need be"
+        raise Malformed(why)
+    if found >= WORD:
+        why = "a number of more than 64 bits"
+        raise Malformed(why)
     return (found >> 1) ^ -(found & 1), at
 
 

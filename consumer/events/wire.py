@@ -44,15 +44,11 @@ def can_be_fast(of: Type) -> bool:
     return all(map(can_be_fast, inner))
 
 
-def wire_schema(of: Type, before: list[Any], after: list[Any]) -> dict[str, Any]:
-    """Give the schema of a record for the fast codec, with fields around it."""
+def wire_schema(of: Type, before: list[Any]) -> dict[str, Any]:
+    """Give the schema of a record for the fast codec, with fields in front of it."""
     names = (f"r{number}" for number in count())
     fields = [{"name": f.name, "type": _wire(f.type, names)} for f in of.fields]
-    return {
-        "type": "record",
-        "name": "Record",
-        "fields": [*before, *fields, *after],
-    }
+    return {"type": "record", "name": "Record", "fields": [*before, *fields]}
 
 
 def is_restored(of: Type) -> bool:

@@ -21,7 +21,7 @@ from consumer.kafka.clients import broker_error, client_options, lacks_rights
 from consumer.kafka.statistics import statistics_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from confluent_kafka import KafkaError, Message
 
@@ -120,6 +120,19 @@ class TransactionalProducer:
         self._wait_for_room(
             topic, partition, (last_key, last_value), first or headers, self._delivered
         )
+
+    def produce_headed(
+        self,
+        topic: str,
+        partition: int,
+        records: Sequence[tuple[bytes | None, bytes | None, Headers]],
+    ) -> None:
+        """Queue records for one partition, in order, each with headers of its own."""
+        *others, last = records
+        for key, value, headers in others:
+            self._wait_for_room(topic, partition, (key, value), headers)
+        key, value, headers = last
+        self._wait_for_room(topic, partition, (key, value), headers, self._delivered)
 
     def forward(
         self, topic: str, key: bytes, value: bytes, headers: Headers, timestamp: int

@@ -27,7 +27,6 @@ from consumer.errors import (
     ProducerFenced,
     TransactionFailed,
 )
-from consumer.events import dead_letters
 from consumer.failpoints import failpoint
 from consumer.kafka.profiles_batches import since_header
 from consumer.kafka.transaction import TransactionalProducer
@@ -37,12 +36,14 @@ from consumer.stages.aggregate_report import AggregateReport
 from consumer.stages.batch import PartitionOutput
 from consumer.stages.client_report import ClientReport
 from consumer.stages.held import HeldPartitions
+from consumer.stages.refused import dead_letters_of
 from consumer.stages.topic_problems import count_problem, out_of_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from consumer.config import Settings
+    from consumer.events.dead_letters import Record
     from consumer.frames import Records
     from consumer.kafka.control_records import ControlView
     from consumer.kafka.input import InputConsumer
@@ -210,7 +211,7 @@ class AggregateStage:
         written = {n: output for n, output in outputs.items() if output.profiles}
         if written:
             failpoint("before-tick")
-            self._write(written, [], time.time(), produced="after-tick-produce")
+            self._write(written, {}, time.time(), produced="after-tick-produce")
             self._report.ticked(written)
         self._store({n: o for n, o in outputs.items() if n not in written}, {})
 
@@ -221,7 +222,7 @@ class AggregateStage:
             self._partitions.halt(number, halt)
         if outputs:
             failpoint("before-erase")
-            self._write(outputs, [], time.time(), produced="after-erase-produce")
+            self._write(outputs, {}, time.time(), produced="after-erase-produce")
             self._report.erased(outputs)
             erasure.written(self._partitions.running)
 
@@ -256,7 +257,7 @@ class AggregateStage:
             output.changes = replace(output.changes, position=position)
             outputs[number] = output
         if outputs:
-            self._write(outputs, [])
+            self._write(outputs, {})
         for partition in joined:
             self._partitions.joined(partition)
         if self._progress is not None:
@@ -358,24 +359,18 @@ class AggregateStage:
             for one in fresh
         }
         if outputs:
-            self._write(outputs, [])
+            self._write(outputs, {})
 
     def _commit(self, prepared: Prepared) -> None:
         """Write a batch in one transaction, and count it."""
-        topics, records = self._settings.topics, prepared.records
-        letters = [
-            (
-                int(records.partitions[letter.row]),
-                dead_letters.to_record(
-                    letter,
-                    records,
-                    topics.purchases,
-                    self._cluster.topic_ids[topics.purchases],
-                    self._cluster.largest_records[topics.dead_letters],
-                ),
-            )
-            for letter in prepared.verdicts.dead_letters
-        ]
+        topics = self._settings.topics
+        letters = dead_letters_of(
+            prepared.verdicts,
+            prepared.records,
+            topics.purchases,
+            topics.dead_letters,
+            self._cluster,
+        )
         self._write(prepared.outputs, letters, prepared.oldest_event_time)
         self._laps.to("report")
         self._report.committed(prepared)
@@ -383,7 +378,7 @@ class AggregateStage:
     def _write(
         self,
         outputs: Mapping[int, PartitionOutput],
-        letters: Sequence[tuple[int, dead_letters.Record]],
+        letters: Mapping[int, Sequence[Record]],
         oldest: float | None = None,
         *,
         produced: str = "after-produce",
@@ -404,8 +399,8 @@ class AggregateStage:
                 topics.profiles, number, output.profiles, first=since_header(oldest)
             )
             producer.produce(topics.state, number, output.state)
-        for number, (key, value, headers) in letters:
-            producer.produce(topics.dead_letters, number, [(key, value)], headers)
+        for number, records in letters.items():
+            producer.produce_headed(topics.dead_letters, number, records)
         failpoint(produced)
         self._laps.to("commit")
         next_offsets = {

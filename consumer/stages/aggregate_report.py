@@ -6,6 +6,7 @@ Used by the stage's thread only. It is told facts once a batch, never once an ev
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -57,8 +58,9 @@ class AggregateReport(LoopReport):
             metrics.records.labels(outcome.label).inc(count)
         if prepared.erased:
             metrics.filtered_events.labels("erased").inc(prepared.erased)
-        for letter in prepared.verdicts.dead_letters:
-            metrics.dead_letters.labels(letter.reason).inc()
+        reasons = Counter(one.reason for one in prepared.verdicts.dead_letters)
+        for reason, count in reasons.items():
+            metrics.dead_letters.labels(reason).inc(count)
         written = sum(len(output.profiles) for output in prepared.outputs.values())
         metrics.profiles_written.inc(written)
         metrics.batch_records.observe([len(prepared.records)])

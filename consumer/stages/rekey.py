@@ -23,9 +23,9 @@ from consumer.errors import (
     PosConsumerError,
     TransactionFailed,
 )
-from consumer.events import dead_letters
 from consumer.failpoints import failpoint
 from consumer.stages.held import HeldPartitions
+from consumer.stages.refused import dead_letters_of
 from consumer.stages.rekey_positions import to_record
 from consumer.stages.topic_problems import out_of_range
 
@@ -199,17 +199,15 @@ class RekeyStage:
                 [*records.headers(row), (ORIGIN, origin)],
                 timestamp,
             )
-        for letter in rekeyed.verdicts.dead_letters:
-            number = int(records.partitions[letter.row])
-            kept, value, headers = dead_letters.to_record(
-                letter,
-                records,
-                topics.source,
-                self._cluster.topic_ids[topics.source],
-                self._cluster.largest_records[topics.dead_letters],
-            )
-            home = number % self._cluster.partitions[topics.dead_letters]
-            producer.produce(topics.dead_letters, home, [(kept, value)], headers)
+        letters = dead_letters_of(
+            rekeyed.verdicts,
+            records,
+            topics.source,
+            topics.dead_letters,
+            self._cluster,
+        )
+        for home, refused in letters.items():
+            producer.produce_headed(topics.dead_letters, home, refused)
         failpoint("after-rekey-produce")
         self._commit(
             self._positions.after(records.next_offsets(), rekeyed.tallies), producer

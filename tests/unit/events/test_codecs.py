@@ -15,13 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import SchemaError
-from consumer.events.codecs import (
-    LARGEST_RECORD,
-    SENTINEL,
-    TAIL,
-    Codec,
-    _draw_sentinel,
-)
+from consumer.events.codecs import LARGEST_RECORD, Codec
 from consumer.events.framing import FRAME
 from tests.property.budget import examples
 
@@ -245,8 +239,8 @@ def test_what_is_no_record_schema_is_refused(text: str) -> None:
 
 
 def test_fields_named_like_our_own_are_read() -> None:
-    """A schema may use the names that the framing and the sentinel use."""
-    names = ["_id", "_magic", "_end0"]
+    """A schema may use the names that the framing uses."""
+    names = ["_id", "_magic"]
     fields = [{"name": name, "type": "string"} for name in names]
     codec = Codec(json.dumps({"type": "record", "name": "R", "fields": fields}))
     datum = {name: name for name in names}
@@ -291,7 +285,6 @@ TRAILERS = [
     b"\x02\x00\x02",
     b"\x00" * 23 + b"\x02",
     b"\n",
-    SENTINEL[:8],
 ]
 
 
@@ -331,19 +324,6 @@ def test_a_dead_letter_says_where_it_went_wrong() -> None:
     assert "x.[1].b.[0]: a text that is not UTF-8" in refusal.sentence
 
 
-DRAWN = [SENTINEL, *(_draw_sentinel() for _ in range(99))]
-
-
-@pytest.mark.parametrize("drawn", DRAWN, ids=range(100))
-def test_a_sentinel_is_found_only_in_its_place(drawn: bytes) -> None:
-    """No shift, by bytes that are missing or up to half its length too many, fits."""
-    tail = drawn + bytes(len(TAIL) - len(drawn))
-    for missing in range(1, len(drawn) + 1):
-        assert tail[missing : missing + len(drawn)] != drawn
-    for extra in range(1, len(drawn) // 2 + 1):
-        assert drawn[extra:] != drawn[:-extra]
-
-
 def varint(number: int) -> bytes:
     """Write a zigzag number."""
     left = ((number << 1) ^ (number >> 63)) & (2**64 - 1)
@@ -368,6 +348,13 @@ WRONG: dict[str, tuple[Any, bytes]] = {
     "text that is not UTF-8": ("string", varint(1) + b"\xff"),
     "half a surrogate": ("string", varint(3) + b"\xed\xa0\x80"),
     "a number of eleven bytes": ("long", b"\xff" * 10 + b"\x01"),
+    "a number of 65 bits": ("long", b"\xff" * 9 + b"\x03"),
+    "a zero in two bytes": ("long", b"\x80\x00"),
+    "a length in two bytes": ("string", b"\x82\x00a"),
+    "a branch in three bytes": (["null", "string"], b"\x80\x80\x00"),
+    "a symbol in ten bytes": (ENUM, b"\x82" + b"\x80" * 8 + b"\x00"),
+    "a count in two bytes": (array("long"), b"\x82\x00\x02\x00"),
+    "an end of a list in two bytes": (array("long"), b"\x80\x00"),
     "an array of a terabyte": (array("long"), varint(2**40)),
     "an array of everything": (array("string"), varint(2**62)),
     "an array of minus everything": (array("long"), varint(-(2**63)) + b"\x02"),

@@ -1,0 +1,79 @@
+"""The values of records, one by one and behind each other.
+
+Looking at a hundred thousand objects is what costs: it is done once for a batch, and
+all that is asked of bytes by columns is asked of one array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast, overload
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+class Packed(Sequence[bytes]):
+    """Values; number `i` is also `data[starts[i] : ends[i]]`."""
+
+    def __init__(
+        self,
+        values: Sequence[bytes],
+        data: NDArray[np.uint8],
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+    ) -> None:
+        """Hold what belongs together; `of` makes it."""
+        self.values = values
+        self.data = data
+        self.starts = starts
+        self.ends = ends
+
+    @classmethod
+    def of(cls, values: Sequence[bytes | None]) -> Packed:
+        """Pack values, an absent one as an empty one."""
+        if isinstance(values, Packed):
+            return values
+        try:
+            data = b"".join(values)  # type: ignore[arg-type]  # an absent one raises
+        except TypeError:
+            return cls.of([value or b"" for value in values])
+        held = cast("Sequence[bytes]", values)
+        sizes = np.fromiter(map(len, held), np.int64, len(held))
+        ends = np.cumsum(sizes)
+        return cls(held, np.frombuffer(data, np.uint8), ends - sizes, ends)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Count the bytes of each."""
+        return self.ends - self.starts
+
+    def take(self, rows: NDArray[np.int64]) -> Packed:
+        """Keep the given rows, in their order; all of them are these themselves."""
+        if len(rows) == len(self):
+            return self
+        values = self.values
+        some = [*map(values.__getitem__, rows.tolist())]
+        return Packed(some, self.data, self.starts[rows], self.ends[rows])
+
+    def __len__(self) -> int:
+        """Count the values."""
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Go through the values."""
+        return iter(self.values)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
+        """Give one value, or some."""
+        return self.values[at]
