@@ -157,12 +157,14 @@ class Tally:
 class Verdicts:
     """What became of each record of a batch; filled while the batch is worked on.
 
-    `held` are rows that cannot be judged now, with what they wait for.
+    `held` are rows that cannot be judged now, with what they wait for; `conflicts`
+    those duplicates that say something else than the first event of their id.
     """
 
     outcomes: NDArray[np.uint8]
     dead_letters: list[DeadLetter] = field(default_factory=list)
     held: dict[int, str] = field(default_factory=dict)
+    conflicts: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, count: int) -> Verdicts:

@@ -33,6 +33,7 @@ AGGREGATE: Final = Page(
                         Query(
                             rate("filtered_events", "reason"), "filtered: {{reason}}"
                         ),
+                        Query(rate("conflicts"), "duplicate: conflict"),
                     ),
                     "cps",
                     "stack",

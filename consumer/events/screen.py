@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from consumer.events import screen_kernel as kernel
-from consumer.events.avro_types import DEEPEST_REPEATED
+from consumer.events.avro_types import DEEPEST_REPEATED, PLAIN, Type
 from consumer.events.packed import Packed
 from consumer.events.strict import RANGES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from consumer.events.avro_types import Type
 
 SIZES: Final = {"null": 0, "float": 4, "double": 8}
 HALF: Final = 2**64
@@ -29,12 +27,12 @@ class Screen:
     """Walks records of one type, with `before` bytes in front of each."""
 
     def __init__(self, of: Type, before: int) -> None:
-        """Make the program, and compile what runs it if nobody has before."""
+        """Make the program."""
         self._before = before
         words = [*_program(of, 0), kernel.END]
         self._program = np.array(words, np.uint64).view(np.int64)
         self._counts = np.zeros(DEEPEST_REPEATED, np.int64)
-        self.fitting(Packed.of([]))
+        self.fitting(Packed.of([]))  # compiles it, seconds before the first batch
 
     def fitting(self, records: Packed) -> NDArray[np.bool_]:
         """Flag the records that hold one value of the type, whole."""
@@ -44,6 +42,11 @@ class Screen:
             self._program, records.data, starts, records.ends, self._counts, fits
         )
         return fits
+
+
+def warm() -> None:
+    """Compile the walk before it is needed: seconds, the first time on a machine."""
+    Screen(Type("null", PLAIN["null"]), 0)
 
 
 def _program(of: Type, at: int) -> list[int]:  # noqa: C901, PLR0911, PLR0912 - a kind each

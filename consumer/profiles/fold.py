@@ -71,6 +71,13 @@ def hash128(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     return halves["high"].to_numpy(), halves["low"].to_numpy()
 
 
+def hash64(values: pa.Array) -> NDArray[np.uint64]:
+    """Hash bytes by XXH3-64."""
+    frame = pl.DataFrame({"value": values})
+    hashed = frame.select(pl.col("value").nchash.xxh3_64())  # type: ignore[attr-defined]  # polars_hash registers it
+    return hashed["value"].to_numpy()
+
+
 def packed_hashes(visitors: Iterable[bytes]) -> list[bytes]:
     """Give the store keys of visitor ids in UTF-8, in order."""
     return Keys(*_hashes(visitors)).to_list()

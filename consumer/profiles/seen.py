@@ -1,12 +1,13 @@
 """Event ids seen by a partition, kept for the deduplication horizon.
 
-An id is a 128-bit hash in two halves (uint64). Ids are kept by time bucket: the
-bucket of a record is its partition's stream time (the greatest record timestamp so
-far) rounded down to an eighth of the horizon, in milliseconds, so that the stored ids
-stay good when the horizon is changed. An id counts as seen while its bucket is at most
-eight eighths behind, so that the answer depends on the records alone, never on how they
-were cut into batches. Before the exact runs of the store stands a filter in memory:
-sixteen bits an id, one look for a whole batch.
+An id is 128 bits in two halves (uint64): 96 of the event id's hash, and in the lower 32
+a hash of what the event says, by which a conflict is told from a repeat. Ids are kept
+by time bucket: the bucket of a record is its partition's stream time (the greatest
+record timestamp so far) rounded down to an eighth of the horizon, in milliseconds, so
+that the stored ids stay good when the horizon is changed. An id counts as seen while
+its bucket is at most eight eighths behind, so that the answer depends on the records
+alone, never on how they were cut into batches. Before the exact runs of the store
+stands a filter in memory: sixteen bits an id, one look for a whole batch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -31,12 +32,24 @@ SMALLEST_FILTER = 1 << 12
 BITS_AN_ID = 16
 
 
+PAYLOAD_BITS = np.uint64(32)
+PAYLOAD = np.uint64(2**32 - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Event-id hashes in columns: high and low halves."""
+    """Event-id hashes in columns: high and low halves.
+
+    The lower `PAYLOAD_BITS` of the low ones tell two payloads of one id apart.
+    """
 
     high: Hashes
     low: Hashes
+
+    @classmethod
+    def of(cls, high: Hashes, low: Hashes, payload: Hashes) -> Ids:
+        """Make ids of the halves of their hashes, and a hash of each payload."""
+        return cls(high, (low & ~PAYLOAD) | (payload & PAYLOAD))
 
     def __len__(self) -> int:
         """Count the ids."""
@@ -71,7 +84,11 @@ class Ids:
 
     def among(self, run: Ids) -> Flags:
         """Flag the ids that a sorted run contains."""
-        found = np.zeros(len(self), bool)
+        return self.places(run) >= 0
+
+    def places(self, run: Ids) -> Ints:
+        """Find each id in a sorted run, whatever its payload; -1 where it is not."""
+        found = np.full(len(self), -1, np.int64)
         if not len(run):
             return found
         place = np.searchsorted(run.high, self.high)
@@ -79,10 +96,17 @@ class Ids:
         while len(pending):
             at = place[pending]
             alike = run.high[at] == self.high[pending]
-            found[pending] = alike & (run.low[at] == self.low[pending])
-            pending = pending[alike & ~found[pending] & (at + 1 < len(run))]
+            here = alike & _equal(run.low[at], self.low[pending])
+            found[pending[here]] = at[here]
+            pending = pending[alike & ~here & (at + 1 < len(run))]
             place[pending] += 1
         return found
+
+
+def _equal(low: Hashes, other: Hashes) -> Flags:
+    """Compare what low halves say of the event id."""
+    equal: Flags = (low ^ other) <= PAYLOAD
+    return equal
 
 
 class Filter:
@@ -120,7 +144,7 @@ def masks(ids: Ids) -> NDArray[np.uint64]:
     one, six = np.uint64(1), np.uint64(63)
     bits = np.zeros(len(ids), np.uint64)
     for shift in (0, 6, 12, 18):
-        bits |= one << ((ids.low >> np.uint64(shift)) & six)
+        bits |= one << ((ids.high >> np.uint64(shift)) & six)
     return bits
 
 
@@ -162,25 +186,29 @@ class SeenIds:
         for bucket in [b for b in self._filters if b < before]:
             del self._filters[bucket]
 
-    def duplicates(self, ids: Ids, stream_times: Ints, filed: Ints) -> Flags:
+    def duplicates(
+        self, ids: Ids, stream_times: Ints, filed: Ints
+    ) -> tuple[Flags, Flags]:
         """Flag ids that repeat a stored or an earlier one of this very batch.
 
         `stream_times` (milliseconds) go with the ids, in partition order; `filed` are
         the times that they will be remembered under, never earlier ones. The first
-        of several equal ids wins.
+        of several equal ids wins. Also flags those of them whose payload is another.
         """
         buckets = self.bucket_of(stream_times)
-        seen = self._stored(ids, buckets)
+        seen, other = self._stored(ids, buckets)
         under = self.bucket_of(filed)
         order = np.lexsort((ids.low, ids.high))
         high, low = ids.high[order], ids.low[order]
-        same = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
+        same = (high[1:] == high[:-1]) & _equal(low[1:], low[:-1])
         if same.any():
-            self._within(order, np.flatnonzero(same), buckets, under, seen)
-        return seen
+            places = np.flatnonzero(same)
+            for row, first in self._within(order, places, buckets, under, seen):
+                seen[row], other[row] = True, ids.low[row] != ids.low[first]
+        return seen, other
 
-    def _stored(self, ids: Ids, buckets: Ints) -> Flags:
-        seen = np.zeros(len(ids), bool)
+    def _stored(self, ids: Ids, buckets: Ints) -> tuple[Flags, Flags]:
+        seen, other = np.zeros(len(ids), bool), np.zeros(len(ids), bool)
         bits = masks(ids)
         for bucket, held in self._filters.items():
             maybe = held.may_have(ids, bits)
@@ -189,25 +217,30 @@ class SeenIds:
             if not len(rows):
                 continue
             asked = ids.where(rows)
-            found = np.zeros(len(rows), bool)
             for run in self._runs_of(bucket):
-                found |= asked.among(run)
-            seen[rows] = found
-        return seen
+                places = asked.places(run)
+                found = places >= 0
+                seen[rows[found]] = True
+                first = run.low[places[found]]
+                other[rows[found]] = first != asked.low[found]
+        return seen, other
 
     def _within(
         self, order: Ints, same: Ints, buckets: Ints, under: Ints, seen: Flags
-    ) -> None:
-        """Walk the repeated ids of a batch in order; only these, one by one."""
+    ) -> Iterator[tuple[int, int]]:
+        """Walk the repeated ids of a batch in order; only these, one by one.
+
+        Gives each repeat with the first of its id.
+        """
         horizon = BUCKETS * self.width
         groups = np.split(same, np.flatnonzero(np.diff(same) > 1) + 1)
         for group in groups:
             rows = np.sort(order[group[0] : group[-1] + 2])
-            last = None
+            first = None
             for row in rows.tolist():
                 if seen[row]:
                     continue
-                if last is not None and int(buckets[row]) - last <= horizon:
-                    seen[row] = True
+                if first is not None and buckets[row] - under[first] <= horizon:
+                    yield row, first
                 else:
-                    last = int(under[row])
+                    first = row

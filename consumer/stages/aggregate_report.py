@@ -58,6 +58,7 @@ class AggregateReport(LoopReport):
             metrics.records.labels(outcome.label).inc(count)
         if prepared.erased:
             metrics.filtered_events.labels("erased").inc(prepared.erased)
+        metrics.conflicts.inc(len(prepared.verdicts.conflicts))
         reasons = Counter(one.reason for one in prepared.verdicts.dead_letters)
         for reason, count in reasons.items():
             metrics.dead_letters.labels(reason).inc(count)

@@ -22,7 +22,7 @@ from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
 from consumer.profiles.agenda import Agenda, to_entries
 from consumer.profiles.buffer import Buffer
-from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash128
+from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash64, hash128
 from consumer.profiles.merge import Merger, Stored
 from consumer.profiles.overflow import (
     ever_overfull,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from consumer.stages.copies import Copies
     from consumer.stages.joining import Joining
 
+CONFLICT = "conflict", "The first event with this id says something else; it stays."
 NEVER_ERASED = -(2**62)
 KeyValue = tuple[bytes | None, bytes | None]
 
@@ -288,7 +289,7 @@ class BatchWork:
         """
         while True:
             with watch.step("deduplicate"):
-                ids, repeated = _duplicates(events, records, times, partitions)
+                ids, repeated, other = _duplicates(events, records, times, partitions)
             kept = events.where(~repeated)
             offsets = records.offsets[kept.records]
             with watch.step("map"):
@@ -326,6 +327,7 @@ class BatchWork:
                 verdicts.refuse(letter)
             events = events.where(~np.isin(events.records, kept.records[refused]))
         verdicts.mark(events.records[repeated], Outcome.DUPLICATE)
+        verdicts.conflicts = events.records[other].tolist()
         with watch.step("encode"):
             _spread(slots, merged.records, outputs)
             self._note_days(slots, merged, outputs, joined)
@@ -617,19 +619,33 @@ def _duplicates(
     records: Records,
     times: RecordTimes,
     partitions: Mapping[int, OpenPartition],
-) -> tuple[Ids, NDArray[np.bool_]]:
-    """Hash the event ids and flag those that repeat one within the horizon."""
+) -> tuple[Ids, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Hash the event ids and flag those that repeat one within the horizon.
+
+    Also flags those of them that conflict: they say something else.
+    """
     ids = Ids(*hash128(events.identity["event_id"]))
-    repeated = np.zeros(len(events), bool)
+    repeated, other = np.zeros(len(events), bool), np.zeros(len(events), bool)
+    if all(one.seen is None for one in partitions.values()):
+        return ids, repeated, other
+    ids = Ids.of(ids.high, ids.low, _payloads(events, records))
     numbers = records.partitions[events.records]
     for number in np.unique(numbers).tolist():
         if (seen := partitions[number].seen) is not None:
             mine = np.flatnonzero(numbers == number)
             rows = events.records[mine]
-            repeated[mine] = seen.duplicates(
+            repeated[mine], other[mine] = seen.duplicates(
                 ids.where(mine), times.now[rows], times.filed[rows]
             )
-    return ids, repeated
+    return ids, repeated, other
+
+
+def _payloads(events: Events, records: Records) -> NDArray[np.uint64]:
+    """Hash the values of the records that are events."""
+    values = records.values
+    if len(events) < len(values):
+        values = [values[row] for row in events.records.tolist()]
+    return hash64(pa.array(values, pa.large_binary()))
 
 
 def _after_a_repeat(

@@ -37,7 +37,7 @@ from consumer.profiles.rows import render_attribute
 from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
 from consumer.profiles.write_back import WriteBackStore
-from consumer.stages.batch import BatchWork, OpenPartition
+from consumer.stages.batch import CONFLICT, BatchWork, OpenPartition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -265,11 +265,15 @@ class Replay:
         known = self._known()
         mine = {row for row, key in enumerate(records.keys) if key in self._keys}
         reasons = {one.row: one for one in prepared.verdicts.dead_letters}
+        conflicts = set(prepared.verdicts.conflicts)
         found = []
         for row in sorted(mine | known.keys()):
             letter = reasons.get(row)
             event_id, event_time, gave = known.get(row, (None, None, {}))
             outcome = Outcome(prepared.verdicts.outcomes[row])
+            why = CONFLICT if row in conflicts else ("", "")
+            if letter is not None:
+                why = letter.reason, letter.sentence
             found.append(
                 Event(
                     offset=int(records.offsets[row]),
@@ -277,8 +281,8 @@ class Replay:
                     event_id=event_id,
                     event_time=event_time,
                     became=outcome.label,
-                    reason="" if letter is None else letter.reason,
-                    sentence="" if letter is None else letter.sentence,
+                    reason=why[0],
+                    sentence=why[1],
                     gave=gave if outcome is Outcome.FOLDED else {},
                 )
             )

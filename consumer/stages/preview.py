@@ -21,7 +21,7 @@ from consumer.profiles.rows import RowRenderer
 from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.store import Position, Tails
 from consumer.profiles.write_back import WriteBackStore
-from consumer.stages.batch import BatchWork, OpenPartition, Prepared
+from consumer.stages.batch import CONFLICT, BatchWork, OpenPartition, Prepared
 from consumer.stages.rekeying import Rekeying
 from consumer.target.batch_file import REASONS, encode_rows, header
 
@@ -218,6 +218,7 @@ def _became(records: Records, prepared: Prepared) -> list[Became]:
     worked = prepared.records
     rows = {place: row for row, place in enumerate(_places(worked))}
     letters = {one.row: one for one in prepared.verdicts.dead_letters}
+    conflicts = set(prepared.verdicts.conflicts)
     result = []
     for partition, offset, timestamp in zip(
         records.partitions.tolist(),
@@ -234,7 +235,8 @@ def _became(records: Records, prepared: Prepared) -> list[Became]:
         elif (letter := letters.get(row)) is not None:
             words = (Outcome.DEAD_LETTERED.label, letter.reason, letter.sentence)
         else:
-            words = (Outcome(prepared.verdicts.outcomes[row]).label, "", "")
+            why = CONFLICT if row in conflicts else ("", "")
+            words = (Outcome(prepared.verdicts.outcomes[row]).label, *why)
         result.append(Became(partition, offset, timestamp, *words))
     return result
 

@@ -118,6 +118,12 @@ AGGREGATE: Final = (
         {"reason": FILTERS},
     ),
     Declared(
+        "conflicts",
+        "counter",
+        "Duplicates whose value is another than that of the first event with their id. "
+        "They are among the records with that outcome.",
+    ),
+    Declared(
         "erased_profiles",
         "counter",
         "Profiles replaced by erased rows, and deleted once Target had these.",

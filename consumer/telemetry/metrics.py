@@ -56,6 +56,7 @@ class Metrics:
         self.rekeyed_records = self._counter("rekeyed_records")
         self.profiles_written = self._counter("profiles_written")
         self.filtered_events = self._counter("filtered_events")
+        self.conflicts = self._counter("conflicts")
         self.erased_profiles = self._counter("erased_profiles")
         self.ticked_profiles = self._counter("ticked_profiles")
         self.transactions = self._counter("transactions")

@@ -153,7 +153,9 @@ def test_of_one_id_with_two_contents_the_first_wins() -> None:
     attributes = {"total": {"aggregate": "sum", "of": "total_minor"}}
     world = World(attributes, {1: SCHEMA})
     one, other = event("a", total_minor=1), event("a", total_minor=2)
-    assert feed(world, one, other) == ["folded", "duplicate"]
+    assert feed(world, one, one) == ["folded", "duplicate"]
+    conflict = Record(b"ann", world.encode(other), timestamp=millis(MONDAY))
+    assert world.feed([conflict]).verdicts.conflicts == [0]
     assert world.rows()["ann"]["total"] == "1"
     fields = recipe("The same event id with other contents")["purchases"]["fields"]
     world = World(attributes, {1: SCHEMA}, fields=fields)

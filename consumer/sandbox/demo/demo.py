@@ -180,6 +180,8 @@ async def _run(  # noqa: PLR0913 - what differs from run to run
         counters.by("pos_consumer_dead_letters_total", "reason"),
         letters,
     )
+    conflicts = int(counters.total("pos_consumer_conflicts_total"))
+    rows.append(Row("duplicates that conflict", recounted.conflicts, conflicts))
     profiles, wrong = profile_rows(recounted, dict(target.profiles()))
     journal = target.journal
     return Reckoning(

@@ -45,7 +45,8 @@ class Seen:
     def feed(self, numbers: list[int], times: list[int]) -> list[bool]:
         """Ask for a batch, then remember what was new."""
         ids, stream = ids_of(numbers), np.array(times, np.int64)
-        repeated = self.seen.duplicates(ids, stream, stream)
+        repeated, other = self.seen.duplicates(ids, stream, stream)
+        assert not other.any()
         buckets = self.seen.bucket_of(stream[~repeated])
         fresh = ids.where(~repeated)
         for bucket in np.unique(buckets).tolist():
@@ -124,7 +125,8 @@ def test_a_sorted_run_knows_exactly_its_ids(
     """Ids with equal high halves are told apart, none is missed or made up."""
     asked = [*held[::2], *other]
     found = pairs(*asked).among(pairs(*held).sorted())
-    assert found.tolist() == [one in held for one in asked]
+    known = {(high, low >> 32) for high, low in held}
+    assert found.tolist() == [(high, low >> 32) in known for high, low in asked]
 
 
 @given(st.lists(st.lists(HALF, max_size=50), max_size=6))
@@ -161,7 +163,8 @@ def test_ids_come_back_from_bytes(halves: list[tuple[int, int]]) -> None:
 def test_no_ids_are_no_repeats() -> None:
     """An empty batch is answered with nothing."""
     none: Ints = np.zeros(0, np.int64)
-    assert Seen().seen.duplicates(ids_of([]), none, none).tolist() == []
+    repeated, other = Seen().seen.duplicates(ids_of([]), none, none)
+    assert (repeated.tolist(), other.tolist()) == ([], [])
 
 
 def test_ids_stay_seen_when_the_horizon_is_changed() -> None:
@@ -178,5 +181,22 @@ def test_ids_stay_seen_when_the_horizon_is_changed() -> None:
             for run in first.store.runs_of(bucket):
                 seen.remember({bucket: run})
         at = np.array([later], np.int64)
-        found = seen.duplicates(ids_of([1]), at, at)
+        found, _ = seen.duplicates(ids_of([1]), at, at)
         assert found.tolist() == [repeats]
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_repeat_that_says_something_else_is_a_conflict(*, flushed: bool) -> None:
+    """It is held against the first of its id, in the store or in the same batch."""
+    seen = Seen()
+    high, low = hash128(pl.Series(["a", "a", "b", "b", "b", "c"]))
+    says = np.array([1, 1, 1, 2, 1, 2**40 + 1], np.uint64)
+    ids, at = Ids.of(high, low, says), np.zeros(6, np.int64)
+    if flushed:
+        first = ids.where(np.array([0, 2]))
+        seen.store.commit(Changes(seen={(0, 0): first.sorted()}))
+        seen.seen.remember({0: first})
+    repeated, other = seen.seen.duplicates(ids, at, at)
+    news = [flushed, True, flushed, True, True, False]
+    assert repeated.tolist() == news
+    assert other.tolist() == [False, False, False, True, False, False]

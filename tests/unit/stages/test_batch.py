@@ -253,6 +253,24 @@ def test_one_visitor_in_two_partitions_has_two_profiles(world: World) -> None:
     assert [one["orders"]["total"] for one in found] == [2, 1]
 
 
+def test_one_id_with_two_payloads_is_a_duplicate_with_a_conflict(world: World) -> None:
+    """The first in partition order stays, in the batch and later; a refused is none."""
+    poison = event(3, visitor="a+b")
+    batch = [
+        world.record(one)
+        for one in (event(1), event(1), event(1, amount=6), poison, event(3))
+    ]
+    prepared = world.feed(batch)
+    assert outcomes(prepared)[:3] == ["folded", "duplicate", "duplicate"]
+    assert prepared.verdicts.conflicts == [2]
+    assert outcomes(prepared)[3:] == ["dead_lettered", "folded"]
+    later = [event(1, amount=7), event(1), event(3, amount=1), event(4)]
+    prepared = world.feed([world.record(one) for one in later])
+    assert outcomes(prepared) == ["duplicate"] * 3 + ["folded"]
+    assert prepared.verdicts.conflicts == [0, 2]
+    assert world.profiles()["ann"]["revenue"]["total"] == 15
+
+
 def test_replayed_offsets_are_duplicates(world: World) -> None:
     """What a profile has folded is skipped, even where its ids are not known."""
     batch = [world.record(event(n)) for n in range(3)]
