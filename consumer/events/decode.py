@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
-from consumer.errors import PartitionHalt, RegistryUnreachable, SchemaError
+from consumer.errors import RegistryUnreachable, SchemaError
 from consumer.events.framing import UNREADABLE, unknown
 from consumer.events.mapping import joined
 from consumer.events.packed import Packed
@@ -101,6 +101,7 @@ class Decoder:
         self._grace = grace
         self._framing = schemas.framing
         self._resolutions: dict[SchemaId, Resolution | str] = {}
+        self._unusable: dict[SchemaId, str] = {}
 
     def decode(self, records: Records, verdicts: Verdicts) -> Events | None:
         """Decode a batch; None where no record is an event.
@@ -138,9 +139,8 @@ class Decoder:
         try:
             codec = self._schemas.codec(schema_id)
         except SchemaError as error:
-            raise PartitionHalt(
-                "schema_unusable", error.remedy, what=error.what
-            ) from error
+            self._refuse_unusable(schema_id, rows, error, verdicts)
+            return None
         except RegistryUnreachable as error:
             verdicts.held |= dict.fromkeys(rows.tolist(), str(error))
             return None
@@ -198,10 +198,27 @@ class Decoder:
         sentence: str,
         verdicts: Verdicts,
     ) -> None:
-        number = schema_id if isinstance(schema_id, int) else None
-        for row in rows.tolist():
-            letter = DeadLetter(row, "schema_does_not_fit", sentence, number)
-            verdicts.refuse(letter)
+        _refuse(schema_id, rows, ("schema_does_not_fit", sentence), verdicts)
+
+    def _refuse_unusable(
+        self,
+        schema_id: SchemaId,
+        rows: NDArray[np.int64],
+        error: SchemaError,
+        verdicts: Verdicts,
+    ) -> None:
+        """Refuse the records of a schema that has no columns; it is told of once.
+
+        The schema is looked at again with the next batch: a file may be mended.
+        """
+        what = (
+            f"{self._schemas.name(schema_id)} cannot be read: {error.what} "
+            f"{error.remedy} Then replay the dead letters."
+        )
+        if self._unusable.get(schema_id) != what:
+            self._unusable[schema_id] = what
+            log.error("a schema cannot be used", schema_id=str(schema_id), what=what)
+        _refuse(schema_id, rows, ("schema_unusable", what), verdicts)
 
     def _refuse_unknown(
         self,
@@ -219,6 +236,18 @@ class Decoder:
 
 
 OTHER = "the schema does not have against which the configuration was checked."
+
+
+def _refuse(
+    schema_id: SchemaId,
+    rows: NDArray[np.int64],
+    why: tuple[str, str],
+    verdicts: Verdicts,
+) -> None:
+    """Make dead letters of a schema's records, for a reason and with a sentence."""
+    number = schema_id if isinstance(schema_id, int) else None
+    for row in rows.tolist():
+        verdicts.refuse(DeadLetter(row, *why, number))
 
 
 def _different(ids: NDArray[np.int64]) -> list[int]:

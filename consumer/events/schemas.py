@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from consumer.errors import SchemaError
+from consumer.errors import RegistryUnreachable, SchemaError
 from consumer.events.codecs import Codec
 from consumer.events.framing import ONLY_SCHEMA, Bare, Prefix
 
@@ -44,7 +44,8 @@ class SchemaFolder:
     def codec(self, schema_id: SchemaId) -> Codec | None:
         """Give the codec of a writer schema, None where there is no such file.
 
-        Raises `SchemaError` naming the file when it is no valid schema.
+        Raises `SchemaError` naming the file when it is no valid schema, and
+        `RegistryUnreachable`, which is retriable, when it cannot be read now.
         """
         if schema_id not in self._codecs:
             self._codecs[schema_id] = self._load(schema_id)
@@ -55,7 +56,10 @@ class SchemaFolder:
         if self._newest is None:
             self._newest = self.ids()[-1]
         schema_id = self._newest
-        codec = self.codec(schema_id)
+        try:
+            codec = self.codec(schema_id)
+        except RegistryUnreachable as error:
+            raise SchemaError(error.what, error.remedy) from error
         if codec is None:
             raise SchemaError(f"Schema {schema_id} vanished from {self._folder}.")
         return schema_id, codec
@@ -66,17 +70,32 @@ class SchemaFolder:
 
     def _load(self, schema_id: SchemaId) -> Codec | None:
         path = self._folder / f"{schema_id}.avsc"
-        return read_codec(path) if path.exists() else None
+        try:
+            return _codec(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RegistryUnreachable(
+                f"The schema {path} cannot be read ({error}).",
+                "Check the folder [purchases] schemas and its rights.",
+            ) from error
 
 
 def read_codec(path: Path) -> Codec:
     """Read a schema's file; raises `SchemaError` that names it."""
     try:
-        return Codec(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        return _codec(path)
+    except OSError as error:
         raise SchemaError(
             f"The schema {path} cannot be read ({error}).", "Name another file."
         ) from error
+
+
+def _codec(path: Path) -> Codec:
+    try:
+        return Codec(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise SchemaError(f"{path} is no text ({error}).", "Mend the file.") from error
     except SchemaError as error:
         raise SchemaError(f"{path}: {error.what}", error.remedy) from error
 

@@ -63,7 +63,8 @@ class Registry:
         except RegistryUnreachable as error:
             if not self._path_unknown:
                 raise
-            raise SchemaError(
+            # It may also be a proxy that speaks: nothing is decided about records.
+            raise RegistryUnreachable(
                 f"The schema registry at {self._address} finds no schemas by GUID.",
                 "Let producers write the schema's id in its place, or keep the schema "
                 f"as {guid}.avsc in a folder, and name that in [purchases] schemas.",

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from consumer.config.records import RegistrySettings
-from consumer.errors import ConfigurationError, RegistryUnreachable, SchemaError
+from consumer.errors import ConfigurationError, RegistryUnreachable
 from consumer.events.registered import (
     DOWN_SECONDS,
     UNKNOWN_SECONDS,
@@ -180,7 +180,7 @@ def test_a_real_registry_answers_as_expected(
     assert registry.version("purchases-value", second) == 2
     assert registry.schema(9_999) is None
     assert registry.latest("others-value") is None
-    with pytest.raises(SchemaError, match="by GUID"):
+    with pytest.raises(RegistryUnreachable, match="by GUID"):
         registry.schema(UUID(int=7))
     schemas = RegisteredSchemas(registry, "purchases-value", tmp_path / "cache")
     assert schemas.newest()[0] == second

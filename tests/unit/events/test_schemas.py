@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from consumer.errors import SchemaError
+from consumer.errors import RegistryUnreachable, SchemaError
 from consumer.events.schemas import SchemaFolder
 
 if TYPE_CHECKING:
@@ -45,3 +45,13 @@ def test_an_invalid_schema_is_named(tmp_path: Path) -> None:
     (tmp_path / "1.avsc").write_text("{")
     with pytest.raises(SchemaError, match=r"1\.avsc: The schema is not valid Avro"):
         SchemaFolder(tmp_path).codec(1)
+
+
+def test_a_file_that_cannot_be_read_now_is_waited_for(tmp_path: Path) -> None:
+    """That says nothing about records; at the start it is an error of its own."""
+    (tmp_path / "1.avsc").mkdir()
+    with pytest.raises(RegistryUnreachable, match=r"1\.avsc cannot be read"):
+        SchemaFolder(tmp_path).codec(1)
+    with pytest.raises(SchemaError, match=r"1\.avsc cannot be read"):
+        SchemaFolder(tmp_path).newest()
+    assert SchemaFolder(tmp_path).codec(2) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.errors import PartitionHalt, RegistryUnreachable
+from consumer.events.codecs import Codec
 from consumer.events.dead_letter_limits import DeadLetterLimits
 from consumer.events.grace import SchemaGrace
 from consumer.frames import Outcome
@@ -21,7 +23,7 @@ from tests.property.budget import examples
 from tests.property.world import Record, World
 
 if TYPE_CHECKING:
-    from consumer.events.codecs import Codec
+    from consumer.events.framing import SchemaId
 
 SCHEMA: dict[str, Any] = {
     "type": "record",
@@ -521,6 +523,62 @@ def test_a_return_is_subtracted_from_count_mean_and_top() -> None:
     profile = world.profiles()["ann"]
     assert profile["orders"] == {"total": 1, "weight": 3}
     assert profile["average"] == {"total": 4, "weight": 1}
+
+
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "contains R in itself": {
+        "type": "record",
+        "name": "R",
+        "fields": [{"name": "next", "type": ["null", "R"]}],
+    },
+    "is not valid Avro": {"type": "record", "fields": []},
+}
+
+
+class Spoiled(World):
+    """Schema 2 is no longer what its records were written with."""
+
+    def spoil(self, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+        """Put an unusable schema in its place."""
+        text, sound = json.dumps(UNUSABLE[what]), self.schemas.codec
+
+        def codec(schema_id: SchemaId) -> Codec | None:
+            return Codec(text) if schema_id == 2 else sound(schema_id)
+
+        monkeypatch.setattr(self.schemas, "codec", codec)
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_a_schema_that_has_no_columns_costs_its_records_alone(
+    what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are dead letters that name it and what to do; the log says it once."""
+    world = Spoiled(ATTRIBUTES, {1: SCHEMA, 2: SCHEMA, 9: SCHEMA})
+    world.spoil(monkeypatch, what)
+    for number in range(2):
+        sound = Record(b"ann", world.encode(event(number), 1))
+        prepared = world.feed([sound, Record(b"ann", world.encode(event(7), 2))])
+        assert outcomes(prepared) == ["folded", "dead_lettered"]
+        (letter,) = prepared.verdicts.dead_letters
+        assert (letter.reason, letter.schema_id) == ("schema_unusable", 2)
+        assert letter.sentence.startswith("Schema 2 (2.avsc) cannot be read: ")
+        assert what in letter.sentence
+        assert letter.sentence.endswith("Then replay the dead letters.")
+    assert capsys.readouterr().out.count("a schema cannot be used") == 1
+
+
+def test_many_records_of_such_a_schema_pause_the_partition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The limits on dead letters hold for them as for any others."""
+    limits = DeadLetterLimits(in_a_row=2, ratio=1.0, window=100)
+    world = Spoiled(ATTRIBUTES, {1: SCHEMA, 2: SCHEMA, 9: SCHEMA}, limits=limits)
+    world.spoil(monkeypatch, "is not valid Avro")
+    batch = [Record(b"ann", world.encode(event(number), 2)) for number in range(4)]
+    prepared = world.feed(batch)
+    assert outcomes(prepared) == ["dead_lettered"] * 2
+    assert prepared.halts[0].reason == "too_many_dead_letters"
+    assert "schema_unusable" in str(prepared.halts[0])
 
 
 def test_a_column_of_another_type_is_not_read_as_if_it_were_the_same(
