@@ -198,7 +198,10 @@ class Decoder:
         sentence: str,
         verdicts: Verdicts,
     ) -> None:
-        _refuse(schema_id, rows, ("schema_does_not_fit", sentence), verdicts)
+        number = schema_id if isinstance(schema_id, int) else None
+        for row in rows.tolist():
+            letter = DeadLetter(row, "schema_does_not_fit", sentence, number)
+            verdicts.refuse(letter)
 
     def _refuse_unusable(
         self,
@@ -218,7 +221,9 @@ class Decoder:
         if self._unusable.get(schema_id) != what:
             self._unusable[schema_id] = what
             log.error("a schema cannot be used", schema_id=str(schema_id), what=what)
-        _refuse(schema_id, rows, ("schema_unusable", what), verdicts)
+        number = schema_id if isinstance(schema_id, int) else None
+        for row in rows.tolist():
+            verdicts.refuse(DeadLetter(row, "schema_unusable", what, number))
 
     def _refuse_unknown(
         self,
@@ -236,18 +241,6 @@ class Decoder:
 
 
 OTHER = "the schema does not have against which the configuration was checked."
-
-
-def _refuse(
-    schema_id: SchemaId,
-    rows: NDArray[np.int64],
-    why: tuple[str, str],
-    verdicts: Verdicts,
-) -> None:
-    """Make dead letters of a schema's records, for a reason and with a sentence."""
-    number = schema_id if isinstance(schema_id, int) else None
-    for row in rows.tolist():
-        verdicts.refuse(DeadLetter(row, *why, number))
 
 
 def _different(ids: NDArray[np.int64]) -> list[int]:
