@@ -262,7 +262,7 @@ class Confirmation:
         now = self._context.clock.monotonic()
         for followed in [*self._open.values()]:
             age = now - max(followed.accepted_at, followed.since)
-            if age > self._timeout and followed.numbers:
+            if age > self._timeout and followed.numbers and followed.spans:
                 await self._overdue(followed, age)
 
     async def _overdue(self, followed: Followed, age: float) -> None:
@@ -395,6 +395,7 @@ class Confirmation:
     async def _forget(self, followed: Followed) -> None:
         self._close(followed)
         self._repeating.pop(followed.origin, None)
+        self._rounds.pop(followed.origin, None)
         await self._free(followed.numbers)
 
     def _close(self, followed: Followed) -> None:
@@ -432,7 +433,6 @@ class Confirmation:
         still = await context.worker(context.pending.open_origins)
         for origin, followed in list(self._repeating.items()):
             if origin not in still:
-                self._rounds.pop(origin, None)
                 await self._end(followed)
 
     def _count(self) -> None:
