@@ -48,18 +48,23 @@ def check(
         f"The configuration is right. Attributes: {', '.join(settings.attributes)}; "
         f"checked against {name}, which the {path} codec reads."
     )
-    for warning in [*plan.warnings, *_warnings(plan, codec)]:
+    for warning in [*plan.warnings, *_warnings(settings, plan, codec)]:
         typer.echo(f"Warning: {warning}", err=True)
     if show_plan:
         typer.echo("\n".join(plan.describe()))
 
 
-def _warnings(plan: Plan, codec: Codec) -> list[str]:
+def _warnings(settings: Settings, plan: Plan, codec: Codec) -> list[str]:
     """Say what is allowed, and hardly meant."""
     from consumer.events.takebacks import takebacks
 
     columns = codec.decode(codec.sample()).columns
     warnings = [str(one) for one in takebacks(plan, columns)]
+    if settings.target.key == "pcId" and settings.target.api == "v2":
+        warnings.append(
+            'target.key = "pcId" goes with v2 only where the site has no Experience '
+            'Cloud ID; where it has one, set target.api = "v1".'
+        )
     return warnings + [
         f"attributes.{one.name} has no value while its window is empty, and Target "
         "would keep the last one; give it a `sentinel`."

@@ -109,3 +109,15 @@ def test_an_empty_schema_folder_is_one_sentence(
     code, _, err = run(capsys, "--config", config, "check")
     assert code == 78
     assert str(config.parent / "schemas") in err
+
+
+@pytest.mark.parametrize(("api", "warned"), [("v2", True), ("v1", False)])
+def test_ids_of_sites_with_an_experience_cloud_id_need_v1(
+    config: Path, capsys: pytest.CaptureFixture[str], api: str, *, warned: bool
+) -> None:
+    """Whether the site has one is not ours to see, so it is said."""
+    text = f'{CONFIG}key = "pcId"\napi = "{api}"\n'
+    config.write_text(text, encoding="utf-8")
+    code, _, err = run(capsys, "--config", config, "check")
+    assert code == 0
+    assert ("Experience Cloud ID" in err) is warned
