@@ -76,9 +76,13 @@ def finish(desk: Desk, request: Request) -> None:
 
 
 def _compute(desk: Desk, request: Request) -> None:
-    """Fold until little is left of the input."""
+    """Fold until little is left of what the owners have folded.
+
+    Never more than they: an owner that comes to a rebuild which is ahead would count
+    once more what lies between.
+    """
     from consumer.kafka.excerpt import Excerpt
-    from consumer.stages.rebuild import Shadow, near, settings_of
+    from consumer.stages.rebuild import Shadow, near, owners_positions, settings_of
 
     start = start_of(request.body["from"])
     first = dict(enumerate(request.body["begins"]))
@@ -93,27 +97,43 @@ def _compute(desk: Desk, request: Request) -> None:
     )
     shadow.start()
     rates = Rates()
+    told = False
     checked = time.monotonic()
     try:
         with (
-            Excerpt(own, own.topics.purchases) as purchases,
+            Excerpt(desk.settings, desk.settings.topics.state) as state,
             _progress_bar(desk) as show,
         ):
             while True:
                 time.sleep(LOOK_SECONDS)
+                owners = owners_positions(state, first)
+                shadow.follow(owners)
                 at = shadow.positions()
-                ends = {n: purchases.bounds(n)[1] for n in range(shadow.count)}
-                left = sum(ends[n] - at.get(n, first[n]) for n in ends)
-                total = sum(ends[n] - first[n] for n in ends)
+                left = sum(max(0, owners[n] - at.get(n, first[n])) for n in owners)
+                total = sum(max(0, owners[n] - first[n]) for n in owners)
                 rate = rates.add(time.monotonic(), total - left)
                 show(total - left, total, rate, len(at), shadow.count)
-                if len(at) == shadow.count and near(left, rate):
+                behind = {n: end for n, end in owners.items() if end < at.get(n, end)}
+                if len(at) == shadow.count and near(left, rate) and not behind:
                     break
+                if behind and not told:
+                    told = True
+                    desk.say(_waiting(behind, at))
                 if time.monotonic() - checked >= CONTROL_SECONDS:
                     checked = time.monotonic()
                     _require_wanted(desk, request)
     finally:
         shadow.stop()
+
+
+def _waiting(behind: Mapping[int, int], at: Mapping[int, int]) -> str:
+    """Say that the service must come first to where the rebuild begins."""
+    first = min(behind)
+    return (
+        f"Waiting for the service in {len(behind)} partitions, as it has not come to "
+        f"where the rebuild begins: in partition {first} it is at offset "
+        f"{behind[first]} of {at[first]}."
+    )
 
 
 def start_of(text: str | None) -> datetime | str:

@@ -20,10 +20,10 @@ from consumer.config.settings import OWN_TOPICS
 from consumer.errors import ConfigurationError, PosConsumerError
 from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
+from consumer.kafka.bounded_input import BoundedInput
 from consumer.kafka.changelog import Changelog
 from consumer.kafka.control_records import ControlView, Replayed
 from consumer.kafka.excerpt import Excerpt
-from consumer.kafka.input import InputConsumer
 from consumer.kafka.topics import Cluster, TopicAdmin, plan_topics
 from consumer.profiles.agenda import Agenda
 from consumer.profiles.directory import StateDirectory
@@ -149,6 +149,18 @@ def survey(settings: Settings, start: str | datetime) -> list[Stretch]:
     return found
 
 
+def owners_positions(state: Excerpt, begins: Mapping[int, int]) -> dict[int, int]:
+    """Give how far the partitions' owners have folded; as it `begins` if not at all.
+
+    A position never goes back: what it says stays true.
+    """
+    found = {number: _last_position(state, number) for number in begins}
+    return {
+        number: begins[number] if position is None else position.next_offset
+        for number, position in found.items()
+    }
+
+
 def _last_position(state: Excerpt, partition: int) -> Position | None:
     """Find a partition's position, which ends every transaction, at the topic's end."""
     low, high = state.bounds(partition)
@@ -208,6 +220,7 @@ class Shadow:
         """Make the topics; `settings` are `settings_of` the rebuild. Blocks.
 
         `control` tells what was replayed, `begins` where each partition began.
+        Nothing is folded before `follow` says how far.
         """
         topics = settings.topics
         self._admin = TopicAdmin(settings)
@@ -224,7 +237,7 @@ class Shadow:
         copies = Copies.of(control, cluster.topic_ids[topics.purchases], begins)
         work, codec, _ = partial_work(settings, plan, decoder, names, copies=copies)
         self.count = count
-        self._source = InputConsumer(settings)
+        self._source = BoundedInput(settings, begins)
         metrics, board, health = Metrics(), StatusBoard(), Health()
         agreement = Agreement(1, count, {}, codec)
         self._partitions = Partitions(
@@ -257,6 +270,10 @@ class Shadow:
     def start(self) -> None:
         """Begin to fold."""
         self._thread.start()
+
+    def follow(self, owners: Mapping[int, int]) -> None:
+        """Fold as far as the owners have: their next offsets."""
+        self._source.bounds = owners
 
     def positions(self) -> dict[int, int]:
         """Give the next offset of each partition that flows.

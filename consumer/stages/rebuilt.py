@@ -167,6 +167,12 @@ class Rebuilt:
         position = beside.store.position
         if position is None:
             raise _lost(beside, "its topics hold nothing of this partition")
+        if position.next_offset > beside.target:
+            raise _lost(
+                beside,
+                f"it counts up to offset {position.next_offset}, the partition's own "
+                f"profiles only up to {beside.target}",
+            )
         store = WriteBackStore(
             beside.store, memory=lambda: CACHE_BYTES, now=time.monotonic()
         )

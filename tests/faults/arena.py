@@ -32,6 +32,7 @@ from consumer.sandbox.target.options import TargetOptions
 from consumer.sandbox.target.server import TargetSandbox
 from tests.faults.broker import SESSION_SECONDS
 from tests.faults.instance import Instance
+from tests.integration.replicas import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from consumer.sandbox.kafka import EmbeddedKafka
+    from consumer.sandbox.supervised import SupervisedProcess
     from tests.faults.loop import Loop
     from tests.faults.wire import Wire
 
@@ -79,6 +81,8 @@ class Plan:
     # The clocks show the day of the purchases, which an attribute counts, until it is
     # over: then all profiles slide.
     slides: bool = False
+    # Attributes that a rebuild computes: until it is taken over rows leave them out.
+    rebuilt: frozenset[str] = frozenset()
 
 
 class Failed(AssertionError):  # noqa: N818 - it says what happened
@@ -144,7 +148,7 @@ class Arena:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End everything."""
+        """End everything; the commands end with the run's stack."""
         for instance in self.instances:
             instance.close()
         self.world.heal()
@@ -227,6 +231,15 @@ class Arena:
             one.set_clock(clock_ahead)
         one.start(failpoint=failpoint)
         return one
+
+    def command(self, *arguments: str, failpoint: str = "") -> SupervisedProcess:
+        """Start a command of the service, with its configuration and its own log."""
+        log = self.folder / f"{arguments[0]}.log"
+        process = self.stack.enter_context(
+            command(self.instances[0].work, *arguments, failpoint=failpoint, log=log)
+        )
+        process.start()
+        return process
 
     def wait_ready(self, *numbers: int) -> None:
         """Wait until instances have restored what they were assigned."""
