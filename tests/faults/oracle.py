@@ -11,7 +11,7 @@ import struct
 import time
 import uuid
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +39,7 @@ SECONDS: Final = 45.0
 EXAMPLES: Final = 3
 IDS_KEY: Final = struct.Struct(">3sQQ")
 ID_BYTES: Final = 16
+MARKER: Final = b"the oracle's "
 REASON: Final = "pos-consumer-reason"
 SLIDING: Final = Attribute(
     "units_today", "sum", of=lambda row: row["quantity"], items=True, window=1
@@ -57,9 +58,12 @@ class Version:
     row: Row
 
 
-def check(arena: Arena) -> None:
-    """Raise `Failed` with everything that is wrong; and with memory that ran away."""
-    found = findings(arena)
+def check(arena: Arena, *, erased: frozenset[str] = frozenset()) -> None:
+    """Raise `Failed` with everything that is wrong; and with memory that ran away.
+
+    The `erased` visitors have bought before, and nothing is to be left of them.
+    """
+    found = findings(arena, erased=erased)
     found += [
         f"instance {one.number} took {one.highest_kb} kB"
         for one in arena.instances
@@ -69,13 +73,21 @@ def check(arena: Arena) -> None:
         raise Failed("\n".join([*found, arena.last_words()]))
 
 
-def findings(arena: Arena, *, in_order_at_target: bool = True) -> list[str]:
+def findings(
+    arena: Arena,
+    *,
+    in_order_at_target: bool = True,
+    erased: frozenset[str] = frozenset(),
+) -> list[str]:
     """Compare everything; call it when no instance runs."""
     letters: list[tuple[int, int, str]] = []
+    of_erased = 0
 
     def watch(record: Record, outcome: str, reason: str) -> None:
+        nonlocal of_erased
         if outcome == "dead_lettered":
             letters.append((record.partition, record.offset, reason))
+        of_erased += outcome == "folded" and _bytes(record.key).decode() in erased
 
     expected = recount(
         read_back(arena.bootstrap, arena.topic),
@@ -83,6 +95,10 @@ def findings(arena: Arena, *, in_order_at_target: bool = True) -> list[str]:
         {SCHEMA_ID: SCHEMA},
         today=DAY + timedelta(days=1),
         watch=watch,
+    )
+    expected = replace(
+        expected,
+        profiles={v: row for v, row in expected.profiles.items() if v not in erased},
     )
     names = ("profiles", "state", "dead-letters")
     topics = {name: _read(arena, arena.own(name)) for name in names}
@@ -92,11 +108,13 @@ def findings(arena: Arena, *, in_order_at_target: bool = True) -> list[str]:
         for at in blocked
     ]
     versions = _versions(arena, topics["profiles"][0])
-    found += _profiles(expected, versions)
+    living = {v: held for v, held in versions.items() if v not in erased}
+    found += _profiles(expected, living)
     found += _version_numbers(versions)
-    found += _state(arena, expected, topics["state"][0])
+    found += _state(arena, expected, topics["state"][0], of_erased)
     found += _dead_letters(letters, topics["dead-letters"][0])
-    found += _target(arena, expected, versions, in_order=in_order_at_target)
+    found += _target(arena, expected, versions, erased, in_order=in_order_at_target)
+    found += _deleted(topics["profiles"][0], erased)
     return found
 
 
@@ -106,7 +124,7 @@ def _read(arena: Arena, topic: str) -> tuple[list[Message], list[str]]:
     Returns what lies before it, and the places where an open transaction forbids to
     go on.
     """
-    marker = uuid.uuid4().bytes
+    marker = MARKER + uuid.uuid4().bytes
     ends: dict[int, int] = {}
     producer = Producer({"bootstrap.servers": arena.bootstrap, "log_level": 2})
 
@@ -134,8 +152,8 @@ def _read(arena: Arena, topic: str) -> tuple[list[Message], list[str]]:
         blocked = [f"{end} of partition {number}" for number, end in left.items()]
     finally:
         reader.close()
-    # Without a value: what an earlier look at the same run has appended.
-    return [one for one in records if one.value() is not None], blocked
+    # An earlier look at the same run has left its own.
+    return [one for one in records if not _bytes(one.key()).startswith(MARKER)], blocked
 
 
 def _versions(arena: Arena, records: Sequence[Message]) -> dict[str, list[Version]]:
@@ -143,6 +161,7 @@ def _versions(arena: Arena, records: Sequence[Message]) -> dict[str, list[Versio
     plan, _ = load_plan(load_settings(arena.instances[0].work.config))
     codec = ProfileCodec(ProfileSchema.of(plan))
     renderer = RowRenderer(plan.attributes, codec)
+    records = [one for one in records if one.value() is not None]
     if not records:
         return {}
     table = renderer.rows([_bytes(one.value()) for one in records]).to_pylist()
@@ -205,8 +224,13 @@ def _version_numbers(versions: Mapping[str, Sequence[Version]]) -> list[str]:
     return [f"versions of {len(wrong)} visitors: {'; '.join(wrong[:EXAMPLES])}"]
 
 
-def _state(arena: Arena, expected: Recount, records: Iterable[Message]) -> list[str]:
-    """The positions are the ends of the input, each folded id is there once."""
+def _state(
+    arena: Arena, expected: Recount, records: Iterable[Message], of_erased: int
+) -> list[str]:
+    """The positions are the ends of the input, each folded id is there once.
+
+    Of the events of erased visitors those before their erasure were folded.
+    """
     positions: dict[int, int] = {}
     ids: Counter[bytes] = Counter()
     for one in records:
@@ -227,7 +251,7 @@ def _state(arena: Arena, expected: Recount, records: Iterable[Message]) -> list[
         found.append(f"committed offsets {committed}, the input ends at {ends}")
     folded = expected.outcomes["folded"]
     repeated = sum(count > 1 for count in ids.values())
-    if len(ids) != folded or repeated:
+    if not folded - of_erased <= len(ids) <= folded or repeated:
         found.append(
             f"state: {len(ids)} ids, {repeated} of them repeated; {folded} were folded"
         )
@@ -256,13 +280,24 @@ def _target(
     arena: Arena,
     expected: Recount,
     versions: Mapping[str, Sequence[Version]],
+    erased: frozenset[str],
     *,
     in_order: bool,
 ) -> list[str]:
-    """Target has the latest profiles, got only what was committed, and in order."""
+    """Target has the latest profiles, got only what was committed, and in order.
+
+    Of an erased visitor the last it got was the erased row.
+    """
     held = arena.world.loop.call(lambda: dict(arena.target.profiles()))
     rows = arena.world.loop.call(lambda: list(arena.target.journal.rows()))
-    found = _unequal("Target", expected.profiles, held)
+    living = {v: row for v, row in held.items() if v not in erased}
+    found = _unequal("Target", expected.profiles, living)
+    final = {row.visitor: row.attributes for row in rows if row.visitor in erased}
+    found += [
+        f"Target was not told that {visitor} is erased: {final.get(visitor)}"
+        for visitor in erased
+        if final.get(visitor) != max(versions[visitor], key=_number).row
+    ]
     found += [f"Target: {one}" for one in arena.target.journal.violations[:EXAMPLES]]
     rebuilt = arena.plan.rebuilt
     reached: dict[str, int] = {}
@@ -286,6 +321,20 @@ def _target(
     if older and in_order:
         found.append(f"Target got {len(older)} older versions: {older[:EXAMPLES]}")
     return found
+
+
+def _deleted(records: Iterable[Message], erased: frozenset[str]) -> list[str]:
+    """The erased visitors, and nobody else, end with a tombstone."""
+    last = {_bytes(one.key()).decode(): one.value() for one in records}
+    gone = {visitor for visitor, value in last.items() if value is None}
+    if gone == erased:
+        return []
+    left, lost = sorted(erased - gone), sorted(gone - erased)
+    return [f"profiles: {left} are not deleted, {lost[:EXAMPLES]} should not be"]
+
+
+def _number(version: Version) -> int:
+    return version.number
 
 
 def _says(row: Mapping[str, str], version: Version, rebuilt: frozenset[str]) -> bool:

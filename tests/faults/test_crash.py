@@ -24,6 +24,7 @@ AGGREGATE: Final = (
     "before-restore",
     "after-restore",
 )
+ERASED_SECONDS: Final = 60.0
 UPLOAD: Final = (
     "before-post",
     "after-post",
@@ -53,6 +54,28 @@ def test_killed_in_the_daily_tick(arenas: Arenas) -> None:
     """What slid and what did not is found out by the next start."""
     arena = arenas(Plan(static=True, slides=True))
     runs.killed_in_the_tick(arena, ["before-tick", "after-tick-produce"])
+
+
+def test_killed_in_an_erasure(arenas: Arenas) -> None:
+    """Whoever comes next goes on with it; nobody who was erased comes back."""
+    arena = arenas(Plan(static=True, visitors=300))
+    arena.produce()
+    arena.start()
+    arena.wait_committing(transactions=20)
+    known = sorted(arena.world.loop.call(lambda: dict(arena.target.profiles())))
+    erased = frozenset(arena.random.sample(known, 9))
+    listed = arena.folder / "erased.txt"
+    listed.write_text("\n".join(erased), encoding="utf-8")
+    arena.drain(0)
+    asking = arena.command("erase", "--visitors", str(listed))
+    # Rows that say so, then tombstones: each a transaction.
+    for order in ("before-erase:1", "after-erase-produce:1", "after-erase-produce:2"):
+        one = arena.start(failpoint=order)
+        assert one.wait() == -9, f"{order}: {one.last_words()}"
+    arena.start()
+    assert asking.wait(ERASED_SECONDS) == 0
+    arena.finish()
+    check(arena, erased=erased)
 
 
 @pytest.mark.parametrize("turn", range(3))
