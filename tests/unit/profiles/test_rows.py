@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -12,8 +12,10 @@ import pytest
 from consumer.config import Settings
 from consumer.errors import ConfigurationError, PartitionHalt
 from consumer.plan.compile import compile_plan
+from consumer.profiles.heaviest_kernel import heaviest
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer, check_rendering, render_attribute
+from consumer.profiles.warm import warm_rendering
 
 FRAME = pl.DataFrame(
     {
@@ -166,6 +168,15 @@ def test_lists_are_joined_in_order() -> None:
     assert shown([state], **top, format="list( | )") == ["b | c | a"]
     assert shown([state, []], **top, sentinel="-") == ["b,c,a", "-"]
     assert shown([state, []], aggregate="top", of="text") == ["b", None]
+
+
+def test_one_compilation_serves_every_list() -> None:
+    """What `warm_rendering` has compiled is what rendering calls."""
+    warm_rendering()
+    state = [{"key": "a", "weight": 1}]
+    shown([state, []], aggregate="top", of="text", n=3)
+    shown([], aggregate="top", of="text")
+    assert len(cast("Any", heaviest).signatures) == 1
 
 
 @pytest.mark.parametrize(
