@@ -70,7 +70,8 @@ class Confirmation:
         self._added = asyncio.Event()
         self._open: dict[str, Followed] = {}
         self._repeating: dict[int, Followed] = {}
-        self._rounds: dict[int, int] = {}
+        self._rounds: dict[int, int] = {}  # by origin, as are denials
+        self._denials: dict[int, int] = {}
         timeout = context.settings.target.delivery.confirm_timeout
         self._timeout = timeout
         first = context.settings.target.delivery.first_poll
@@ -79,9 +80,11 @@ class Confirmation:
     async def follow(self, entries: Sequence[Entry], sealed: Sealed) -> None:
         """Follow a batch that was just accepted, for the partitions still ours."""
         rounds = 1 + max((self._rounds.get(o, 0) for o in sealed.origins), default=0)
+        denials = max((self._denials.get(o, 0) for o in sealed.origins), default=0)
         followed = self._add(entries, sealed.number)
         if followed is not None:
             followed.rounds = rounds
+            followed.denials = denials
             followed.times.update(Times.by_partition(sealed.keys))
             followed.numbers.append(sealed.number)
             followed.samples = self._sampling.pick(sealed)
@@ -316,6 +319,7 @@ class Confirmation:
                 end=status.progress,
                 failed=status.failed,
             )
+            followed.failed = failed
             every = len(set(status.failed_rows)) == status.failed
             if failed and every and not followed.doubtful:
                 followed.failed_rows = status.failed_rows
@@ -364,7 +368,7 @@ class Confirmation:
             followed.unsure = True
             followed.due_at = due_at
             await self._doubt(followed)
-            self._rounds[followed.origin] = followed.rounds
+            self._note_denial(followed)
             await self._send_again(followed)
         self._schedule_poll(followed)
         return True
@@ -396,6 +400,7 @@ class Confirmation:
         self._close(followed)
         self._repeating.pop(followed.origin, None)
         self._rounds.pop(followed.origin, None)
+        self._denials.pop(followed.origin, None)
         await self._free(followed.numbers)
 
     def _close(self, followed: Followed) -> None:
@@ -413,10 +418,16 @@ class Confirmation:
     async def _repeat(self, followed: Followed) -> None:
         """Put the visitors' latest rows among the waiting ones once more."""
         self._close(followed)  # a partition that comes back begins a new one
-        self._rounds[followed.origin] = followed.rounds
+        if followed.failed:
+            self._rounds[followed.origin] = followed.rounds
+        self._note_denial(followed)
         await self._send_again(followed)
         self._repeating[followed.origin] = followed
         await self._close_repeated()
+
+    def _note_denial(self, followed: Followed) -> None:
+        if followed.denied_since is not None:
+            self._denials[followed.origin] = followed.denials + 1
 
     async def _send_again(self, followed: Followed) -> None:
         """Put the visitors' latest rows among the waiting ones, and free them."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _KNOWN: Final = (Progress.INCOMPLETE, Progress.COMPLETE, Progress.STUCK)
 _DENIED: Final = 1 / 6
 """Share of `confirm_timeout` for which Target must deny a batch that it should know;
-twice that each time that rows are sent again for it."""
+twice that each time that rows were sent again for it."""
 
 _DOUBLINGS: Final = 9  # beyond a day already
 
@@ -34,7 +34,8 @@ class Followed:
     free. Its rows are not sent again before `due_at`. `since` is when we took it up.
     `denied_since` is the first of the answers in a row that Target does not know it.
     `doubtful`: a copy may land late, so they are sent once more after the end;
-    `unsure`: they were sent again already, without an end.
+    `unsure`: they were sent again already, without an end. `rounds` counts how often
+    such rows have failed, this time included, `denials` how often they were denied.
     """
 
     batch: str
@@ -52,10 +53,12 @@ class Followed:
     doubtful: bool = False
     unsure: bool = False
     stuck: bool = False
+    failed: bool = False
     failed_rows: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     polls: int = 0
     rounds: int = 1
+    denials: int = 0
 
     def add(
         self, entry: Entry, monotonic: Callable[[float], float], timeout: float
@@ -81,5 +84,5 @@ class Followed:
         since = self.denied_since
         if progress is not Progress.FORGOTTEN or since is None:
             return False
-        long = _DENIED * timeout * 2.0 ** min(self.rounds - 1, _DOUBLINGS)
+        long = _DENIED * timeout * 2.0 ** min(self.denials, _DOUBLINGS)
         return now - since < long and now - self.accepted_at <= FORGOTTEN_AFTER
