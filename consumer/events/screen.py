@@ -31,16 +31,15 @@ class Screen:
         self._before = before
         words = [*_program(of, 0), kernel.END]
         self._program = np.array(words, np.uint64).view(np.int64)
-        self._counts = np.zeros(DEEPEST_REPEATED, np.int64)
         self.fitting(Packed.of([]))  # compiles it, seconds before the first batch
 
     def fitting(self, records: Packed) -> NDArray[np.bool_]:
         """Flag the records that hold one value of the type, whole."""
         fits = np.empty(len(records), bool)
         starts = records.starts + self._before
-        kernel.screen(
-            self._program, records.data, starts, records.ends, self._counts, fits
-        )
+        # Its own at each call: stages walk at the same time, without Python's lock.
+        counts = np.zeros(DEEPEST_REPEATED, np.int64)
+        kernel.screen(self._program, records.data, starts, records.ends, counts, fits)
         return fits
 
 
