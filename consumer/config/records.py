@@ -28,7 +28,8 @@ DEEPEST_COLUMN: Final = 16
 A_COLUMN: Final = (
     "names with a type each: string, long, double, boolean, decimal(p, s), date and "
     "timestamp (ISO 8601 texts), timestamp-millis and timestamp-micros (numbers), a "
-    "table for an object, or a list with the one type of its items"
+    "table for an object (of a map, the names that you read), or a list with the one "
+    "type of its items"
 )
 
 

@@ -109,7 +109,7 @@ class JsonCodec:
 
     def decode(self, records: Sequence[bytes]) -> Decoded:
         """Decode framed records; refused ones are reported, never raised."""
-        rows = np.arange(len(records))
+        records, rows = list(records), np.arange(len(records))
         slow = np.array([_is_odd(record) for record in records], bool)
         parts = self._decode_fast(records, rows[~slow])
         left = np.ones(len(records), bool)

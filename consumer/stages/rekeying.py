@@ -78,10 +78,7 @@ class Rekeying:
         self._limits = limits
 
     def work(self, records: Records, tallies: Mapping[int, Tally]) -> Rekeyed:
-        """Find the key of each record; `tallies` are those of their partitions.
-
-        Raises `PartitionHalt` as the decoder does.
-        """
+        """Find the key of each record; `tallies` are those of their partitions."""
         verdicts = Verdicts.of(len(records))
         events = self._decoder.decode(records, verdicts)
         if verdicts.held:
