@@ -23,7 +23,7 @@ from tests.faults.arena import Arena, Plan, World
 from tests.faults.broker import broker_with_wire
 from tests.faults.loop import Loop
 from tests.faults.oracle import check
-from tests.faults.perils import PERILS, clock_wrong
+from tests.faults.perils import PERILS, REBUILT, clock_wrong, rebuilt
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -72,6 +72,7 @@ def compose(seed: int) -> Composition:
         drawn.choice(MEMBERSHIPS),
         slides=slides,
         wired=any("wire" in kind.needs for kind in kinds),
+        rebuilt=frozenset(REBUILT if any(k.peril is rebuilt for k in kinds) else ()),
         partitions=drawn.choice([1, 4, 4, 6]),
         visitors=drawn.choice([50, 1_500, 10_000]),
         rate=drawn.choice([300.0, 1_500.0]),
@@ -97,10 +98,10 @@ def play(arena: Arena, composition: Composition) -> None:
         next(fault)
         pending.append((kind, fault))
         arena.sleep_between(0.0, 3.0)
-        if arena.random.random() > OVERLAP:
+        if not kind.lasts and arena.random.random() > OVERLAP:
             _mend(pending.pop()[1])
             arena.sleep_between(0.0, 3.0)
-    for _, fault in pending:
+    for _, fault in sorted(pending, key=lambda one: one[0].lasts):
         _mend(fault)
     if not any(one.running for one in arena.instances):
         arena.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,9 @@ MOST_INSTANCES: Final = 4
 PASSED_SECONDS: Final = 10.0
 PHASES: Final = [n for n in NAMES if "rekey" not in n]  # nothing is, in these runs
 EMPTY_SECONDS: Final = 20.0
+REBUILT: Final = ("units", "favourite_category")  # by the definitions they have
+REBUILD_SECONDS: Final = 180.0
+LOOK_SECONDS: Final = 3.0
 WRONG_SECONDS: Final = (-86_400.0, -60.0, 3_600.0, 3 * 86_400.0)
 
 
@@ -334,12 +338,27 @@ def clock_wrong(arena: Arena) -> Generator[None, None, None]:
     one.set_clock(arena.random.choice(WRONG_SECONDS))
 
 
+def rebuilt(arena: Arena) -> Generator[None, None, None]:
+    """Attributes are computed anew, through whatever else goes on."""
+    rebuild = arena.command("rebuild", *REBUILT, "--yes")
+    yield
+    deadline = time.monotonic() + REBUILD_SECONDS
+    while (code := rebuild.wait(LOOK_SECONDS)) != 0:
+        if time.monotonic() > deadline:
+            raise Failed(f"The rebuild does not end.\n{arena.last_words()}")
+        some(arena)  # whose partitions take it over
+        if code is not None:  # the broker was away, or nothing was folded yet
+            rebuild.start()
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A fault, and what it has to itself."""
 
     peril: Peril
     needs: frozenset[str] = frozenset()
+
+    lasts: bool = False  # until everything else is mended
 
     @property
     def name(self) -> str:
@@ -371,4 +390,5 @@ PERILS: Final = (
     Kind(cloned),
     Kind(no_room),
     Kind(clock_wrong),
+    Kind(rebuilt, frozenset({"rebuild"}), lasts=True),
 )

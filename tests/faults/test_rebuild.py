@@ -10,6 +10,7 @@ from consumer.config import load_settings
 from consumer.kafka.control import Control
 from tests.faults.arena import DRAIN_SECONDS, Plan
 from tests.faults.oracle import check
+from tests.faults.perils import REBUILT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tests.faults.arena import Arena
     from tests.faults.conftest import Arenas
 
-REBUILT: Final = ("units", "favourite_category")  # by the definitions they have
 PLAN: Final = Plan(static=True, rebuilt=frozenset(REBUILT))
 # More profiles than an owner joins between two batches.
 JOINED: Final = replace(PLAN, visitors=30_000)
