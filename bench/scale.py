@@ -20,7 +20,7 @@ from bench.processes import measure
 from bench.reference import opened, working_folder
 from bench.results import Row, table, write
 from bench.things import Bench
-from consumer.errors import PosConsumerError
+from consumer.errors import PosConsumerError, SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from bench.meter import Measured
 
 # With ten million visitors the store, some five gigabytes, is far larger than that.
-SMALL_MEMORY: Final = "256MB"
+SMALL_MEMORY: Final = "512MB"
 VISITORS: Final = {"100k": 1, "1m": 1, "10m": 5}  # and times as many events
 ATTRIBUTES: Final = (1, 3, 10, 30)
-MEMORIES: Final = ("1GB", "256MB", "64MB")
+MEMORIES: Final = {"2GB": 2_000, "1GB": 1_000, "512MB": 512}  # in MB
 
 
 def points(bench: Bench, curve: str) -> Iterator[tuple[str, Measured]]:
@@ -52,8 +52,14 @@ def points(bench: Bench, curve: str) -> Iterator[tuple[str, Measured]]:
                     bench, f"attributes-{count}", "uniform", attributes=count
                 )
         case "memory":
-            for memory in MEMORIES:
-                yield from _stage(bench, f"memory-{memory}", "uniform", memory=memory)
+            for memory, most in MEMORIES.items():
+                name = f"memory-{memory}"
+                for point, found in _stage(bench, name, "uniform", memory=memory):
+                    yield point, found
+                    if found.peak_rss_mb > most:
+                        raise SandboxError(
+                            f"{name}: {found.peak_rss_mb:,.0f} MB were resident."
+                        )
 
 
 def _stage(  # noqa: PLR0913 - what differs

@@ -191,7 +191,11 @@ class Service:
         directory = None
         if {"rekey", "aggregate"} & {*self._stages}:
             directory = stack.enter_context(
-                StateDirectory(settings.aggregate.state_dir, settings.application)
+                StateDirectory(
+                    settings.aggregate.state_dir,
+                    settings.application,
+                    mapped=settings.aggregate.shares.mapped,
+                )
             )
         self.metrics.describe_build(__version__, librdkafka_version())
         REPEATS.tell(self.board, self.metrics)

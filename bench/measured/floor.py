@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from bench.job import PARTITIONS
 from bench.meter import Meter
-from consumer.kafka.input import OURS, QUEUE_SHARE, THROUGHPUT
+from consumer.kafka.input import OURS, read_ahead
 
 if TYPE_CHECKING:
     from bench.job import Run
@@ -35,10 +35,8 @@ def main(run: Run) -> None:
 
 def options(settings: Settings, group: str) -> dict[str, str]:
     """Give the service's own consumer options, without its group."""
-    queue = settings.aggregate.memory // QUEUE_SHARE // 1024
     return {
-        **THROUGHPUT,
-        "queued.max.messages.kbytes": str(queue),
+        **read_ahead(settings),
         **settings.kafka.for_consumer(),
         **OURS,
         "group.id": group,

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from consumer.frames import Records
 
 WAIT_SECONDS: Final = 1.0
-CACHE_SHARE: Final = 2 * PARTITIONS  # of [aggregate] memory, as the stage shares it
 EMPTY: Final = Position("bench", 0, 0, 1)
 
 
@@ -93,9 +92,12 @@ def worked(settings: Settings) -> BatchWork:
 
 def stores(settings: Settings) -> Iterator[WriteBackStore]:
     """Open a new store for each partition, as the stage does."""
-    memory = settings.aggregate.memory // CACHE_SHARE
+    memory = settings.aggregate.shares.cached // PARTITIONS
     for number in range(PARTITIONS):
-        store = PartitionStore(Path(settings.aggregate.state_dir) / str(number))
+        store = PartitionStore(
+            Path(settings.aggregate.state_dir) / str(number),
+            mapped=settings.aggregate.shares.mapped,
+        )
         yield WriteBackStore(store, memory=lambda: memory, now=time.monotonic())
 
 

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from consumer.config.group import Group, setting
+from consumer.config.memory import MemoryShares
 from consumer.config.records import (
     A_COLUMN,
     HEADER,
@@ -281,17 +282,23 @@ class AggregateSettings(Group):
     )
     memory: Size = setting(
         1_000_000_000,
-        about="What the aggregate stage may use for batches, caches and filters.",
-        allowed=A_SIZE + ", at least 64MB",
-        ge=64_000_000,
+        about="What a process with the aggregate stage may use: its resident memory.",
+        allowed=A_SIZE + ", at least 400MB",
+        ge=400_000_000,
     )
     max_batch: int = setting(
         50_000,
-        about="The most records that are decoded and folded at once.",
+        about="The most records that are decoded and folded at once, if `memory` "
+        "allows as many.",
         allowed="a whole number from 1 to 1,000,000",
         ge=1,
         le=1_000_000,
     )
+
+    @property
+    def shares(self) -> MemoryShares:
+        """What `memory` is divided into."""
+        return MemoryShares.of(self.memory)
 
 
 class TopicSettings(Group):

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.kafka.clients import client_options, passing
 from consumer.kafka.ends import Ends
-from consumer.kafka.input import QUEUE_SHARE, THROUGHPUT
+from consumer.kafka.input import read_ahead
 from consumer.kafka.membership import without_group
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ class Changelog:
     def __init__(self, settings: Settings) -> None:
         """Make the clients; nothing is read yet."""
         options = {
-            **THROUGHPUT,
-            "queued.max.messages.kbytes": str(
-                settings.aggregate.memory // QUEUE_SHARE // 1024
-            ),
+            **read_ahead(settings),
             **without_group(settings.kafka.for_consumer()),
             **OURS,
             # Required by the client, never joined: partitions are assigned by hand.

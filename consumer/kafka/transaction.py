@@ -41,7 +41,6 @@ PARTITIONER: Final = "murmur2_random"
 THROUGHPUT: Final = {
     "linger.ms": "20",
     "queue.buffering.max.messages": "2000000",
-    "queue.buffering.max.kbytes": "1048576",
     "compression.type": "lz4",
     # The topics' own limits are checked before anything is produced.
     "message.max.bytes": "100000000",
@@ -63,6 +62,9 @@ class TransactionalProducer:
         options = {
             **statistics_options(on_statistics),
             **THROUGHPUT,
+            "queue.buffering.max.kbytes": str(
+                settings.aggregate.shares.produced // 1024
+            ),
             **settings.kafka.for_producer(),
             "transactional.id": transactional_id,
             "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),

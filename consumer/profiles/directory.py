@@ -31,13 +31,16 @@ LOCK = "lock"
 class StateDirectory:
     """A locked directory; a context manager that unlocks it."""
 
-    def __init__(self, path: Path, application: str) -> None:
-        """Lock the directory, making it if need be.
+    def __init__(
+        self, path: Path, application: str, *, mapped: int | None = None
+    ) -> None:
+        """Lock the directory, making it if need be; `mapped` is for its stores.
 
         Raises `StateDirectoryError` when it cannot be written, is in use by another
         process, or belongs to another application.
         """
         self.path = path
+        self._mapped = mapped
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -83,7 +86,7 @@ class StateDirectory:
         """
         path = self._store_path(partition, of)
         try:
-            return PartitionStore(path)
+            return PartitionStore(path, mapped=self._mapped)
         except StoreDamaged as damage:
             log.warning(
                 "the store is damaged: rebuilt from the topics",
@@ -91,7 +94,7 @@ class StateDirectory:
                 what=str(damage),
             )
             self.discard(partition, of)
-            return PartitionStore(path)
+            return PartitionStore(path, mapped=self._mapped)
 
     def discard(self, partition: int, of: str = "") -> None:
         """Delete the store of a partition: it is rebuilt from the topics."""

@@ -24,7 +24,7 @@ from consumer.profiles.algebra.extreme import Extreme
 from consumer.profiles.algebra.keyed import Keyed
 from consumer.profiles.algebra.recent import Recent
 from consumer.profiles.buffer import PADDING, Buffer
-from consumer.profiles.lift import Fields, Lift, Unfit
+from consumer.profiles.lift import Fields, Lift, Scratch, Unfit
 from consumer.profiles.record import FRAME, HEADER
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Merger:
         """Compile the plan into operations on the codec's records."""
         self._codec = codec
         self._fold = fold
+        self._scratch = Scratch()
         aggregates = {a.name: aggregate_for(a) for a in plan.attributes}
         fields = codec.current.names[len(HEADER) :]
         self._keyed = [name for name in fields if isinstance(aggregates[name], Keyed)]
@@ -140,7 +141,7 @@ class Merger:
         """
         if self._program is not None:
             header = self._fold.header(slots, offsets, times)
-            lift = Lift(events, slots.of_event, len(slots))
+            lift = Lift(events, slots.of_event, len(slots), self._scratch)
             try:
                 added = lift.fields(header.columns, self._attributes)
                 merged = self._merged(self._program, stored.records, added)

@@ -9,6 +9,12 @@ All of it is compiled by numba when first called; the compiled code is cached. W
 not the canonical form that our encoder writes raises `ValueError`: the caller has a
 slower way that takes everything. A buffer ends with `PADDING` zeros, so that a number
 that was cut short is not read beyond it.
+
+The loops over slots and rows repeat each other on purpose, and the file is long on
+purpose (ADR 0014). A loop that took what differs as a function would call it for each
+row: only what an entry calls by name becomes a part of it. And an entry's cached code
+is compiled anew when its own file changes, not when one does that it imports from:
+helpers in another file would leave old code in use.
 """
 
 # ruff: noqa: ANN401, C901, PLR0912, PLR0913, PLR0915, PLR0917, PLR2004, FBT001

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import polars as pl
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -60,10 +60,21 @@ def ever_overfull(
 
 
 def _most(plan: AttributePlan, events: Events, slots: Ints, held: Ints) -> Ints:
-    """Give how many keys each slot has at most: stored ones, and one a row."""
+    """Give how many keys each slot has at most: stored ones, and those of its rows.
+
+    Rows are counted first, which is cheap, and by their keys where they are many: a hot
+    visitor has more rows in a batch than keys in all.
+    """
     frame, owners = _rows(plan, events, slots)
-    rows = frame[plan.operand_column].is_not_null().to_numpy()
+    keys = frame[plan.operand_column]
+    rows = keys.is_not_null().to_numpy()
     most: Ints = held + np.bincount(owners[rows], minlength=len(held))
+    many = most > plan.max_keys
+    if many.any():
+        rows &= many[owners]
+        distinct = pl.DataFrame({"slot": owners[rows], "key": keys.filter(rows)})
+        owners = distinct.unique()["slot"].to_numpy()
+        most[many] = (held + np.bincount(owners, minlength=len(held)))[many]
     return most
 
 

@@ -9,10 +9,12 @@ bring back. The map grows by itself.
 from __future__ import annotations
 
 import json
+import resource
 import struct
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import lmdb
@@ -24,14 +26,17 @@ from consumer.profiles.stream_time import StreamClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from consumer.profiles.table import Packed
 
 SMALLEST_MAP = 1 << 26
 STORE_FORMAT = 1
+STATM = Path("/proc/self/statm")
 # Eight runs of one tier make one of the next: an id is written a few times in all.
 RUNS_A_TIER = 8
+# Reads between two looks at what is mapped: the system maps 64 kB at a touch.
+AT_ONCE = 256
+PAGE = resource.getpagesize()
 RUN = struct.Struct(">QBQ")
 CHUNK = struct.Struct(">QQ")
 WHEN = struct.Struct(">q")
@@ -125,9 +130,19 @@ class PartitionStore:
     committed tail stays in the topics.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the store in the directory `path`."""
+    def __init__(self, path: Path, *, mapped: int | None = None) -> None:
+        """Open or create the store in the directory `path`.
+
+        Where `mapped` is given, memory is bounded: a store keeps none of what a write
+        took, and lets its pages go before it reads on, where the process has more bytes
+        of files in its memory. The system still has them in its cache.
+        """
         self.path = path
+        self._mapped = mapped
+        self._open()
+
+    def _open(self) -> None:
+        path = self.path
         try:
             path.mkdir(parents=True, exist_ok=True)
             size = max(SMALLEST_MAP, 2 * _file_size(path / "data.mdb"))
@@ -172,9 +187,13 @@ class PartitionStore:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Read profiles by key, None where there is none; sorted keys are fastest."""
-        with self._env.begin(db=self._profiles) as txn:
-            get = txn.get
-            return [get(key) for key in keys]
+        found: list[bytes | None] = []
+        for begin in range(0, len(keys), AT_ONCE):
+            self._let_pages_go()
+            with self._env.begin(db=self._profiles) as txn:
+                get = txn.get
+                found += [get(key) for key in keys[begin : begin + AT_ONCE]]
+        return found
 
     def count(self) -> int:
         """Count the profiles."""
@@ -265,6 +284,8 @@ class PartitionStore:
                 txn.put(b"tails", tails, db=self._meta)
 
         self._write(write)
+        if changes.profiles and self._mapped is not None:
+            self._give_back()
 
     def suppressed(self) -> dict[bytes, int]:
         """Give when visitors were erased, in milliseconds, by key."""
@@ -319,6 +340,27 @@ class PartitionStore:
         needed = pages * int(self._env.stat()["psize"])
         if (size := _file_size(self.path / "data.mdb")) < needed:
             raise StoreDamaged(f"{size} bytes, where {needed} were written")
+
+    def _give_back(self) -> None:
+        """Open the store anew: LMDB keeps the pages of its largest write until closed.
+
+        Each partition's were as many as its file has, 4 kB for each profile written.
+        """
+        self._env.close()
+        try:
+            self._open()
+        except (StoreDamaged, StateDirectoryError) as error:
+            raise PartitionHalt(
+                "store_write_failed",
+                "Look after the disk under [aggregate] state_dir and restart; what was "
+                "committed comes back from the topics.",
+                what=f"The store in {self.path} cannot be opened again: {error}.",
+            ) from error
+
+    def _let_pages_go(self) -> None:
+        """Map the file anew, which begins with no pages; no transaction may be open."""
+        if self._mapped is not None and mapped_bytes() > self._mapped:
+            self._env.set_mapsize(self._env.info()["map_size"])
 
     def _add_run(self, txn: lmdb.Transaction, bucket: int, tier: int, ids: Ids) -> None:
         self._run_number += 1
@@ -377,6 +419,16 @@ def _in_bucket(cursor: lmdb.Cursor, bucket: int) -> Iterator[tuple[bytes, memory
     while found and RUN.unpack(cursor.key())[0] == bucket:
         yield bytes(cursor.key()), memoryview(cursor.value())
         found = cursor.next()
+
+
+def mapped_bytes() -> int:
+    """Give how much of files this process has in its memory, code included.
+
+    0 where the system does not say, as beside Linux.
+    """
+    with suppress(OSError):
+        return int(STATM.read_bytes().split()[2]) * PAGE
+    return 0
 
 
 def _file_size(path: Path) -> int:

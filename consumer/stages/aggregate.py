@@ -65,7 +65,6 @@ log = structlog.get_logger(__name__)
 RESTORE_SECONDS = 0.2
 WATCH_SECONDS = 10.0
 FIRST_BATCH = 5_000  # until the size of records is known
-BATCH_SHARE = 16  # one part in so many of [aggregate] memory is a batch's own bytes
 GC_SECONDS = 30.0
 RECOVERY_PAUSE_SECONDS = 1.0
 # Two processes on one transactional id (a copied state directory) fence each other.
@@ -321,7 +320,7 @@ class AggregateStage:
     def _limit_batches(self, records: Records) -> None:
         """Take fewer records at a time where they are large: memory is bounded."""
         size = self._report.taken(records)
-        allowed = self._settings.aggregate.memory // BATCH_SHARE
+        allowed = self._settings.aggregate.shares.batch
         affordable = allowed * len(records) // max(1, size)
         self._most_records = max(1, min(affordable, self._settings.aggregate.max_batch))
 

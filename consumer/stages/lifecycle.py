@@ -50,7 +50,6 @@ AgendaOf: TypeAlias = "Callable[[list[tuple[bytes, bytes]]], list[bytes]]"
 BEHIND: Final = {"newer_generation", "unknown_profile_schema", "rebuild_lost"}
 # What Python adds to the bytes of a key and a value, in objects and in a dict.
 ENTRY_OVERHEAD: Final = 200
-CACHE_SHARE: Final = 2  # one part in so many of [aggregate] memory
 
 
 @dataclass(slots=True)
@@ -300,7 +299,7 @@ class Partitions:
 
     def _cache_share(self) -> int:
         """Give the bytes of memory that each running partition may keep profiles in."""
-        share = self._settings.aggregate.memory // CACHE_SHARE
+        share = self._settings.aggregate.shares.cached
         return share // max(1, len(self.running))
 
     def halt(self, number: int, halt: PartitionHalt) -> None:
@@ -361,7 +360,7 @@ class Partitions:
         else:
             into.take_state(tail.keys, tail.values)
             into.tails = replace(into.tails, state=tail.next_offset)
-        share = self._settings.aggregate.memory // CACHE_SHARE
+        share = self._settings.aggregate.shares.cached
         if into.size > share // len(self.restoring):
             self._keep(into, agenda_of)
 

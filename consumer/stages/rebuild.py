@@ -231,7 +231,9 @@ class Shadow:
         self._admin.create([one for one in specs if one.name not in there])
         cluster = Cluster.of(self._admin.states([topics.purchases, *own]))
         self._directory = StateDirectory(
-            settings.aggregate.state_dir, settings.application
+            settings.aggregate.state_dir,
+            settings.application,
+            mapped=settings.aggregate.shares.mapped,
         )
         decoder = Decoder(schemas, Mapper(plan))
         copies = Copies.of(control, cluster.topic_ids[topics.purchases], begins)

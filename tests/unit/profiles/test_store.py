@@ -20,6 +20,7 @@ from consumer.profiles.store import (
     PartitionStore,
     Position,
     Tails,
+    mapped_bytes,
 )
 from tests.property.memory_store import MemoryStore
 
@@ -236,3 +237,24 @@ def test_profiles_are_listed_page_by_page(store: Store) -> None:
     assert store.page(b"", 3) == pairs[:3]
     assert store.page(key(2) + b"\0", 3) == pairs[3:]
     assert store.page(key(4) + b"\0", 3) == []
+
+
+@pytest.mark.skipif(not mapped_bytes(), reason="the system does not say what is mapped")
+def test_a_store_lets_its_pages_go_beyond_its_share(tmp_path: Path) -> None:
+    """However much of a store is read, the process keeps no more of it mapped."""
+    keys = [number.to_bytes(16, "big") for number in range(60_000)]
+    profiles = [(key, key * 32) for key in keys]
+    with PartitionStore(tmp_path / "p") as free:
+        free.commit(Changes(profiles=profiles))
+        before = mapped_bytes()
+        assert free.get_many(keys) == [value for _, value in profiles]
+        grown = mapped_bytes() - before
+    assert grown > 20_000_000
+    with PartitionStore(tmp_path / "p", mapped=mapped_bytes() + 4_000_000) as bound:
+        before = mapped_bytes()
+        assert bound.get_many(keys) == [value for _, value in profiles]
+        assert mapped_bytes() - before < grown // 2
+        bound.commit(Changes(profiles=profiles[::2]))
+        bound.commit(Changes(profiles=[(b"k" * 16, b"after")]))
+        assert mapped_bytes() - before < grown // 2
+        assert bound.get_many([b"k" * 16, keys[7]]) == [b"after", keys[7] * 32]
