@@ -139,6 +139,18 @@ def aggregate(
     return do
 
 
+def switched(bench: Bench) -> Measured:
+    """Measure the stage with its telling now on, now off, and say the difference."""
+    found = aggregate("uniform", measured="switched")(bench)
+    loud, silent = found.detail["with_us"], found.detail["without_us"]
+    off = found.detail["with_off_us"] + found.detail["without_off_us"]
+    bench.say(
+        f"told {loud:.3f}, not told {silent:.3f} CPU us an event: "
+        f"{loud / silent - 1:+.2%}, give or take {off / silent:.2%}"
+    )
+    return found
+
+
 def post(bench: Bench) -> Measured:
     """Measure sending files to a receiver that is another process."""
     with working_folder() as folder, receiver(folder) as endpoint:
@@ -268,6 +280,11 @@ THINGS: Final = (
         "aggregate-no-metrics",
         "the same without any metric, to compare with",
         aggregate("uniform", measured="no_metrics"),
+    ),
+    Thing(
+        "aggregate-switched",
+        "the same with metrics now on, now off, in one process",
+        switched,
     ),
     Thing(
         "restore",

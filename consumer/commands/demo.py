@@ -26,8 +26,8 @@ def demo(
         bool,
         typer.Option(
             "--observe",
-            help="Two replicas at a steady rate instead, watched by a real Prometheus "
-            "with the alerts (Debian or Ubuntu).",
+            help="Two replicas at a steady rate instead, with a schema registry, "
+            "watched by a real Prometheus and Alertmanager (Debian or Ubuntu).",
         ),
     ] = False,
     foreign: Annotated[

@@ -20,6 +20,7 @@ _CONFIG: Final = """global:
   scrape_timeout: {interval}
   evaluation_interval: {interval}
 rule_files: [{rules}]
+alerting: {{alertmanagers: [{{static_configs: [{{targets: [{alertmanager}]}}]}}]}}
 scrape_configs:
 {jobs}
 """
@@ -39,10 +40,12 @@ class Prometheus(AnsweringProcess):
         *,
         interval: str = "1s",
         rules: Path | None = RULES,
+        alertmanager: str = "",
     ) -> None:
         """Scrape the addresses of each job every `interval`; SandboxError without it.
 
-        The first one ever downloads the package.
+        Alerts go to the Alertmanager at an address, if one is given. The first one ever
+        downloads the package.
         """
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__("Prometheus", folder / "prometheus.log", ready="/-/ready")
@@ -55,7 +58,12 @@ class Prometheus(AnsweringProcess):
         known = json.dumps(str(rules)) if rules is not None and rules.is_file() else ""
         self._config = folder / "prometheus.yml"
         self._config.write_text(
-            _CONFIG.format(interval=interval, rules=known, jobs=listed),
+            _CONFIG.format(
+                interval=interval,
+                rules=known,
+                jobs=listed,
+                alertmanager=alertmanager.removeprefix("http://"),
+            ),
             "utf-8",
         )
 

@@ -38,6 +38,7 @@ WHOLE_BYTES: Final = 100  # broken records are shorter
 QUICK: Final = """
 [kafka.consumer]
 "statistics.interval.ms" = 1000
+"heartbeat.interval.ms" = 500        # by which a member learns of a rebalance
 [kafka.producer]
 "statistics.interval.ms" = 1000
 """

@@ -2,7 +2,8 @@
 
 The rules' windows are shortened by one factor, all alike, so that minutes are seconds;
 what they compare and against what stays as it is. Only the age of an open transaction
-is shortened, too; a loop that does not move is waited for in full.
+is shortened, too, and the time after which a confirmed row is looked up; a loop that
+does not move is waited for in full.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ from consumer.sandbox.target.faults import ALWAYS
 from consumer.sandbox.target.options import TargetOptions
 from dashboards import thresholds
 from dashboards.rules import ALERTS
+from tests.observe import impatient
 from tests.observe.site import (
     APPLICATION,
     JOB,
     PARTITIONS,
     TOPIC,
+    VISITORS,
     configured,
     foreign_key,
     read_records,
@@ -71,9 +74,11 @@ OF_TARGET: Final = BURNS | {
     "PosConsumerUploadStuck",
     "PosConsumerTokenExpiring",
 }
-OF_ROWS: Final = {"PosConsumerProfilesNotFound", "PosConsumerRowsRejected"}
-NOT_LIVE: Final = {"PosConsumerRowsLost"}
-"""Confirmed rows are looked up after ten minutes: shown by promtool alone."""
+OF_ROWS: Final = {
+    "PosConsumerProfilesNotFound",
+    "PosConsumerRowsRejected",
+    "PosConsumerRowsLost",
+}
 OF_KAFKA: Final = {
     "PosConsumerVersionWentBack",
     "PosConsumerTransactionHanging",
@@ -91,8 +96,8 @@ OF_KAFKA: Final = {
 
 
 def test_no_alert_is_left_out() -> None:
-    """Each has a fault below, or a reason why not."""
-    assert {alert.name for alert in ALERTS} == OF_TARGET | OF_ROWS | OF_KAFKA | NOT_LIVE
+    """Each has a fault below."""
+    assert {alert.name for alert in ALERTS} == OF_TARGET | OF_ROWS | OF_KAFKA
 
 
 def faster(folder: Path, times: int) -> Path:
@@ -163,18 +168,23 @@ async def test_faults_of_target_and_of_tills_raise_their_alerts(
             Fault(FaultKind.FAILED_UPDATES, calls=ALWAYS, rows=500),
             "PosConsumerRowsFailing",
         )
+        running.till.hours_old = TOO_OLD_HOURS
+        await fires(running, *BURNS)
         await causes(Fault(FaultKind.HTTP_429, calls=ALWAYS), "PosConsumerThrottled")
         await causes(
             Fault(FaultKind.UNAUTHORIZED, calls=ALWAYS), "PosConsumerAuthRefused"
         )
-        running.till.hours_old = TOO_OLD_HOURS
         await causes(Fault(FaultKind.HTTP_503, calls=ALWAYS), "PosConsumerUploadStuck")
-        await fires(running, *BURNS, "PosConsumerTokenExpiring")
+        await fires(running, "PosConsumerTokenExpiring")
         assert set(running.prometheus.fired()) >= OF_TARGET
 
 
 async def test_rows_that_come_to_nothing_raise_their_alerts(tmp_path: Path) -> None:
-    """Visitors that the bulk API's first version does not know, a row it refuses."""
+    """Visitors that the bulk API's first version does not know, a row that it refuses.
+
+    Another application's rows are told as stored, and are not.
+    """
+    sampling = f"127.0.0.1:{free_port()}"
     values = {
         "client": 'client = "acme"\napi = "v1"',
         "calls_per_minute": "calls_per_minute = 600",
@@ -183,7 +193,11 @@ async def test_rows_that_come_to_nothing_raise_their_alerts(tmp_path: Path) -> N
     }
     options = TargetOptions(processing_time=0.2, calls_per_minute=100_000)
     async with site(
-        tmp_path, rules=faster(tmp_path, 60), options=options, values=values
+        tmp_path,
+        rules=faster(tmp_path, 60),
+        options=options,
+        values=values,
+        jobs={f"{JOB}-sampling": sampling},
     ) as running:
         await fires(running, "PosConsumerProfilesNotFound")
         # Not in every file: each that holds it is divided down to its row.
@@ -193,6 +207,23 @@ async def test_rows_that_come_to_nothing_raise_their_alerts(tmp_path: Path) -> N
             Fault(FaultKind.UNSUCCESSFUL, calls=ALWAYS, message="No", visitor=refused)
         )
         await fires(running, "PosConsumerRowsRejected")
+        running.target.account.faults.cancel()
+        running.target.order(Fault(FaultKind.SWALLOWED, calls=ALWAYS, rows=VISITORS))
+        looks_up = values | {
+            "client": 'client = "acme"',
+            "first_poll": 'first_poll = "500ms"\nsample = 1.0',
+        }
+        with ExitStack() as stack:
+            await asyncio.to_thread(
+                start_another,
+                running,
+                tmp_path / "sampling",
+                sampling,
+                looks_up,
+                stack,
+                module=impatient.__name__,
+            )
+            await fires(running, "PosConsumerRowsLost")
 
 
 async def test_faults_of_kafka_and_of_the_process_raise_their_alerts(
@@ -239,12 +270,14 @@ async def test_faults_of_kafka_and_of_the_process_raise_their_alerts(
         assert set(running.prometheus.fired()) >= OF_KAFKA
 
 
-def start_another(
+def start_another(  # noqa: PLR0913 - what differs
     running: Site,
     folder: Path,
     address: str,
     values: Mapping[str, str],
     stack: ExitStack,
+    *,
+    module: str = "consumer",
 ) -> Path:
     """Start another application, named like its folder; its log."""
     port = address.rpartition(":")[2]
@@ -256,7 +289,7 @@ def start_another(
         application=folder.name,
     )
     run_command(work.config, "topics", "create")
-    stack.enter_context(ServiceProcess(work))
+    stack.enter_context(ServiceProcess(work, module=module))
     return work.log
 
 
@@ -346,6 +379,7 @@ def stranger(running: Site, leave: threading.Event) -> None:
             "bootstrap.servers": running.kafka.bootstrap,
             "group.id": f"{APPLICATION}-aggregate",
             "partition.assignment.strategy": "cooperative-sticky",
+            "heartbeat.interval.ms": 500,
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
         }

@@ -4,7 +4,8 @@ embedded Kafka + Target sandbox -> purchases -> the service -> reckoning
                                       |                            ^
                                       +----> recount, elsewhere ---+
 
-Observed, two replicas work while the purchases come in, and Prometheus watches.
+Observed, two replicas work while the purchases come in, their schema is a registry's,
+and Prometheus watches.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,9 +36,16 @@ from consumer.sandbox.demo.reconcile import (
 from consumer.sandbox.demo.replicas import Replicas
 from consumer.sandbox.demo.service_process import Metrics, run_command
 from consumer.sandbox.demo.topics import Topics
-from consumer.sandbox.demo.work import FOREIGN, OWN, configure, recount_topic
+from consumer.sandbox.demo.work import (
+    FOREIGN,
+    OWN,
+    configure,
+    recount_topic,
+    registered,
+)
 from consumer.sandbox.kafka import EmbeddedKafka
 from consumer.sandbox.purchases.produce import Produced, prepare_topic, produce
+from consumer.sandbox.registry import EmbeddedRegistry
 from consumer.sandbox.target.server import TargetSandbox
 
 if TYPE_CHECKING:
@@ -85,9 +93,9 @@ def run_demo(
 ) -> bool:
     """Run the demo and print what happens; tell whether everything agrees.
 
-    With `observe`, purchases come in at a steady rate while two replicas work, and a
-    real Prometheus watches them with the alerts. With `foreign`, they are another
-    retailer's receipts, in Avro and then in JSON.
+    With `observe`, purchases come in at a steady rate while two replicas work, a real
+    registry has their schema, and a real Prometheus watches them with the alerts. With
+    `foreign`, they are another retailer's receipts, in Avro and then in JSON.
 
     `keep` is a folder for the configuration, the state and the service's log, which
     else go when the demo ends.
@@ -98,12 +106,14 @@ def run_demo(
         folder.mkdir(parents=True, exist_ok=True)
         console.print("Starting a real Apache Kafka and the Target sandbox.")
         kafka = stack.enter_context(EmbeddedKafka())
+        registry = stack.enter_context(EmbeddedRegistry()).address if observe else ""
         agrees = True
-        for records in FOREIGN if foreign else (OWN,):
+        for one in FOREIGN if foreign else (OWN,):
+            records = registered(one, registry) if observe else one
             inner = folder / records.name if foreign else folder
             inner.mkdir(exist_ok=True)
             reckoning = asyncio.run(
-                _run(spec, inner, kafka.bootstrap, console, records, observe=observe)
+                _run(spec, inner, kafka.bootstrap, console, records, registry=registry)
             )
             _print_reckoning(reckoning, console)
             agrees = agrees and reckoning.agrees
@@ -118,9 +128,11 @@ async def _run(  # noqa: PLR0913 - what differs from run to run
     console: Console,
     records: Records,
     *,
-    observe: bool,
+    registry: str,
 ) -> Reckoning:
+    """Run it once; with a registry's address, observed."""
     application = _application(records)
+    spec = replace(spec, schema_id=records.schema_id)
     with ExitStack() as stack:
         target = await _entered(stack, TargetSandbox())
         works = [
@@ -132,7 +144,7 @@ async def _run(  # noqa: PLR0913 - what differs from run to run
                 topic=records.name,
                 records=records,
             )
-            for part in ((folder, folder / "second") if observe else (folder,))
+            for part in ((folder, folder / "second") if registry else (folder,))
         ]
         work = works[0]
         console.print(
@@ -142,10 +154,11 @@ async def _run(  # noqa: PLR0913 - what differs from run to run
             soft_wrap=True,
         )
         observed = None
-        if observe:
+        if registry:
             spec = dated_now(spec)
-            observed = stack.enter_context(Observed(folder / "prometheus", works))
-            observed.tell(console, spec)
+            observed = stack.enter_context(Observed(folder, works))
+            parts = {"kafka": bootstrap, "registry": registry}
+            observed.tell(console, spec, parts | {"target": target.endpoint})
         progress = stack.enter_context(_progress(console))
         options = {"bootstrap.servers": bootstrap}
         await asyncio.to_thread(
@@ -153,9 +166,9 @@ async def _run(  # noqa: PLR0913 - what differs from run to run
         )
         await asyncio.to_thread(run_command, work.config, "topics", "create")
         producing = asyncio.ensure_future(
-            _produce(spec, bootstrap, progress, records, RATE if observe else 0.0)
+            _produce(spec, bootstrap, progress, records, RATE if registry else 0.0)
         )
-        if not observe:  # the service finds all of them waiting
+        if not registry:  # the service finds all of them waiting
             await producing
         pool = stack.enter_context(
             ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
@@ -324,7 +337,8 @@ def _progress(console: Console) -> Progress:
 
 
 def _application(records: Records) -> str:
-    return APPLICATION if records is OWN else f"{APPLICATION}-{records.name}"
+    own = records.name == OWN.name
+    return APPLICATION if own else f"{APPLICATION}-{records.name}"
 
 
 def _print_next(keep: Path | None, console: Console, records: Records) -> None:

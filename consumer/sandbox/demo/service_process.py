@@ -36,12 +36,15 @@ Sample = tuple[str, dict[str, str], float]
 class ServiceProcess:
     """`pos-consumer run` on one configuration file; ends with its owner."""
 
-    def __init__(self, work: Work, *arguments: str) -> None:
-        """Run it on the configuration in `work`, with further arguments of `run`."""
+    def __init__(self, work: Work, *arguments: str, module: str = "consumer") -> None:
+        """Run it on the configuration in `work`, with further arguments of `run`.
+
+        `module` is what a test may run in its place, with the same command line.
+        """
         self._log = work.log
         self._port = work.port
-        command = [*_COMMAND, "--config", str(work.config), "run", *arguments]
-        self._process = SupervisedProcess(command, log=work.log)
+        command = [sys.executable, "-m", module, "--config", str(work.config), "run"]
+        self._process = SupervisedProcess([*command, *arguments], log=work.log)
 
     def __enter__(self) -> Self:
         """Start it."""

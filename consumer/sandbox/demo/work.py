@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from consumer.sandbox.accumulators import DEMO_ATTRIBUTES
 from consumer.sandbox.ports import free_port
@@ -17,6 +17,7 @@ from consumer.sandbox.purchases.foreign import (
     read_json,
 )
 from consumer.sandbox.purchases.read_back import read_back
+from consumer.sandbox.purchases.registered import register
 from consumer.sandbox.purchases.schema import SCHEMA, write_schema_folder
 from consumer.sandbox.recount import Recount, recount
 
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
     from consumer.sandbox.purchases.generate import Encode
 
-SCHEMA_ID = 1
+SCHEMA_ID: Final = 1
+SCHEMAS: Final = """\
+schemas = "schemas"                  # writer schemas, in files named by schema id"""
+REGISTRY: Final = """\
+schema_registry = "@registry@"
+schema_grace = "1s"                  # the generator's unknown ids are never registered\
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,9 @@ class Records:
 
     name: str
     config: str = "demo.toml"
-    settings: str = ""
+    settings: str = SCHEMAS
     schema: str = SCHEMA
+    schema_id: int = SCHEMA_ID
     encode: Encode = values
     read: Callable[[bytes, Mapping[int, Any]], dict[str, Any]] | None = None
 
@@ -59,13 +67,17 @@ FOREIGN = (
     Records(
         "receipts",
         "foreign.toml",
-        'schemas = "schemas"',
-        RECEIPT,
-        avro_values,
-        read_avro,
+        schema=RECEIPT,
+        encode=avro_values,
+        read=read_avro,
     ),
     Records(
-        "json-receipts", "foreign.toml", JSON_SETTINGS, RECEIPT, json_values, read_json
+        "json-receipts",
+        "foreign.toml",
+        JSON_SETTINGS,
+        schema=RECEIPT,
+        encode=json_values,
+        read=read_json,
     ),
 )
 
@@ -110,8 +122,19 @@ def configure(  # noqa: PLR0913 - what differs from run to run
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "pos-consumer.toml"
     config.write_text(f"{text}{more}", encoding="utf-8")
-    write_schema_folder(folder / "schemas", SCHEMA_ID, records.schema)
+    write_schema_folder(folder / "schemas", records.schema_id, records.schema)
     return Work(folder, config, port)
+
+
+def registered(records: Records, registry: str) -> Records:
+    """Let a registry have the schema that stood in a file; JSON needs none."""
+    if records.settings != SCHEMAS:
+        return records
+    return replace(
+        records,
+        settings=REGISTRY.replace("@registry@", registry),
+        schema_id=register(registry, f"{records.name}-value", records.schema),
+    )
 
 
 def recount_topic(bootstrap: str, topic: str, records: Records = OWN) -> Recount:
@@ -119,6 +142,6 @@ def recount_topic(bootstrap: str, topic: str, records: Records = OWN) -> Recount
     return recount(
         read_back(bootstrap, topic),
         DEMO_ATTRIBUTES,
-        {SCHEMA_ID: records.schema},
+        {records.schema_id: records.schema},
         event_of=records.read,
     )

@@ -12,14 +12,14 @@ _SECONDS: Final = 10.0
 _KIND: Final = "application/vnd.schemaregistry.v1+json"
 
 
-def register(registry: str, subject: str) -> int:
-    """Return the id under which a registry with Confluent's interface has the schema.
+def register(registry: str, subject: str, schema: str = SCHEMA) -> int:
+    """Return the id under which a registry with Confluent's interface has a schema.
 
     Raises `RegistryUnreachable`, or `SandboxError` if it refuses.
     """
     request = urllib.request.Request(  # noqa: S310 - an address of the sandbox's user
         f"{registry.rstrip('/')}/subjects/{subject}/versions",
-        data=json.dumps({"schema": SCHEMA}).encode(),
+        data=json.dumps({"schema": schema}).encode(),
         headers={"Content-Type": _KIND},
     )
     try:

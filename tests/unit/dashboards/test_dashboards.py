@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from consumer.telemetry.catalogue import CATALOGUE
 from dashboards import thresholds
@@ -186,6 +190,21 @@ def enclosing(expr: str, position: int) -> set[str]:
         else:
             names.append(found[1])
     return set(names)
+
+
+@pytest.mark.parametrize("page", DRAWN.values(), ids=DRAWN)
+def test_a_dashboard_is_of_grafanas_own_schema(page: dict[str, Any]) -> None:
+    """Read as Grafana's schema has it and written again, nothing is lost or changed.
+
+    Grafana's models leave out what they do not know.
+    """
+    plugins.register_default_plugins()
+    again = json.loads(json.dumps(Dashboard.from_json(deepcopy(page)), cls=JSONEncoder))
+    assert again == page
+    unknown = deepcopy(page)
+    unknown["panels"][1]["fieldConfig"]["defaults"]["units"] = "s"
+    read = json.loads(json.dumps(Dashboard.from_json(unknown), cls=JSONEncoder))
+    assert read != unknown
 
 
 @pytest.mark.parametrize("page", DRAWN.values(), ids=DRAWN)
