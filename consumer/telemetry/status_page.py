@@ -81,9 +81,12 @@ def _reasons(health: Health) -> str:
 
 def _figures(board: StatusBoard) -> str:
     samples = board.samples()
-    lag = sum(p.lag or 0 for p in board.partitions() if p.stage == "aggregate")
-    ages = [p.lag_seconds or 0.0 for p in board.partitions() if p.stage == "aggregate"]
+    folding = [p for p in board.partitions() if p.stage == "aggregate"]
+    lag = sum(p.lag or 0 for p in folding)
+    ages = [p.lag_seconds or 0.0 for p in folding]
     behind = f"{lag:,} behind, the oldest {_span(max(ages))} old" if lag else "no lag"
+    if halted := sum(p.state.startswith("halted") for p in folding):
+        behind += f", not counting {halted} halted partition{'s'[: halted > 1]}"
     rows = sum(p.lag or 0 for p in board.partitions() if p.stage == "upload")
     waiting = f"{rows:,} profiles not yet accepted" if rows else "all accepted"
     cards = (

@@ -157,6 +157,16 @@ def test_the_page_says_what_is_the_matter(
     assert (wait or "why") in text
 
 
+def test_what_has_halted_is_not_passed_off_as_no_lag() -> None:
+    """What a halted partition has not read is not known; the figure says so."""
+    board = StatusBoard()
+    board.partition(PartitionStatus("aggregate", 0, "running", 7, 0, 0.0))
+    board.partition(PartitionStatus("aggregate", 1, "halted: overflow"))
+    assert "no lag, not counting 1 halted partition" in drawn(board).text
+    board.partition(PartitionStatus("aggregate", 2, "halted: overflow"))
+    assert "not counting 2 halted partitions" in drawn(board).text
+
+
 def test_a_restore_shows_how_far_it_is() -> None:
     """The bar can be read by people who do not see it."""
     board = StatusBoard()
