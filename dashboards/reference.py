@@ -1,10 +1,11 @@
-"""The tables of docs/observe.md: every alert, and every panel that may be empty."""
+"""The tables of docs/observe.md: every alert, and what may have no data."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dashboards.rules import ALERTS
+from consumer.telemetry.catalogue import CATALOGUE
+from dashboards.rules import ABSENT, ALERTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 def filled(text: str, pages: Iterable[Page]) -> str:
     """Return the page with its tables made anew, between their marks."""
-    for mark, table in (("alerts", alerts()), ("empty", empty(pages))):
+    tables = {"alerts": alerts(), "empty": empty(pages), "absent": absent()}
+    for mark, table in tables.items():
         before, opening, rest = text.partition(f"<!-- {mark} -->\n")
         _, closing, after = rest.partition(f"<!-- /{mark} -->")
         text = f"{before}{opening}\n{table}\n{closing}{after}"
@@ -28,6 +30,14 @@ def alerts() -> str:
         for one in ALERTS
     ]
     return "\n".join(["| alert | severity | after |", "|---|---|---|", *rows, ""])
+
+
+def absent() -> str:
+    """Return the table of what alerts ask for that may not be there."""
+    rows = [
+        f"| `{CATALOGUE[name].full_name}` | {why} |" for name, why in ABSENT.items()
+    ]
+    return "\n".join(["| metric | when |", "|---|---|", *rows, ""])
 
 
 def empty(pages: Iterable[Page]) -> str:

@@ -304,6 +304,12 @@ ALERTS: Final = (
     ),
 )
 
+ABSENT: Final = {
+    "partition_halted": "no partition is halted",
+    "token_expiry_timestamp_seconds": "the token does not say when it ends",
+}
+"""Metrics that alerts ask for and that may have no series, with the reason."""
+
 
 def as_yaml(runbook: str = RUNBOOK) -> str:
     """Return the rule file, with links into a runbook at that address."""

@@ -10,8 +10,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.sandbox.target.options import TargetOptions
+from consumer.telemetry.catalogue import CATALOGUE
 from dashboards.generate import PAGES
-from dashboards.rules import ALERTS
+from dashboards.rules import ABSENT, ALERTS
 from tests.observe.panels import expression, filled_in
 from tests.observe.site import PARTITIONS, site
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 RATE: Final = 2_000.0
 LOOPS: Final = {"aggregate", "intake", "sealing", "confirmation"}
 DAY: Final = 86_400
+SELECTOR: Final = re.compile(r"\b(?:pos_consumer|process)_\w+(?:{[^}]*})?|\bup{[^}]*}")
 
 
 def jwt(days: float) -> str:
@@ -46,6 +48,13 @@ def empty_panels(prometheus: Prometheus) -> set[str]:
     }
 
 
+def missing_series(prometheus: Prometheus) -> set[str]:
+    """Return what alerts ask for and Prometheus has nothing of."""
+    asked = {one for alert in ALERTS for one in SELECTOR.findall(alert.expr)}
+    assert len(asked) > len(ALERTS)
+    return {one for one in asked if not prometheus.query(one)}
+
+
 def value(prometheus: Prometheus, expr: str) -> float:
     """Return the one value of an expression."""
     (one,) = prometheus.query(expr)
@@ -57,8 +66,9 @@ async def test_a_healthy_service_fills_every_panel_and_fires_no_alert(
 ) -> None:
     """Two replicas under load, `--healthy-minutes` long, one by default.
 
-    Each query of each panel returns data, or its panel says why not. No alert is as
-    much as pending at the end, and none has fired.
+    Each query of each panel returns data, or its panel says why not, and so does each
+    series that an alert asks for. No alert is as much as pending at the end, and none
+    has fired.
     """
     minutes = float(pytestconfig.getoption("--healthy-minutes"))
     token = tmp_path / "token"
@@ -76,6 +86,7 @@ async def test_a_healthy_service_fills_every_panel_and_fires_no_alert(
         empty = empty_panels(prometheus)
         for alert in ALERTS:  # refused ones raise
             prometheus.query(alert.expr)
+        missing = missing_series(prometheus)
         fired, pending = prometheus.fired(), prometheus.alerts()
         by_loop = prometheus.query(
             "sum by (loop, instance) (rate(pos_consumer_step_seconds_total[30s]))"
@@ -90,7 +101,9 @@ async def test_a_healthy_service_fills_every_panel_and_fires_no_alert(
         if panel.empty
     }
     assert empty <= excused
+    absent = {CATALOGUE[name].full_name for name in ABSENT}
     assert fired == []
+    assert {selector.partition("{")[0] for selector in missing} <= absent
     assert [one["labels"]["alertname"] for one in pending] == []
     check_steps(by_loop)
     for work in running.works:
