@@ -76,6 +76,7 @@ async def test_a_healthy_service_fills_every_panel_and_fires_no_alert(
     values = {
         "client": f'client = "acme"\ntoken = {{ file = "{token}" }}',
         "level": 'level = "debug"',
+        "max_age": 'max_age = "10s"',  # so that calls suffice
     }
     options = TargetOptions(processing_time=2.0)
     async with site(
