@@ -17,8 +17,8 @@ WORKERS ?= 2
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 0
 
 .PHONY: help demo test fuzz test-observe screenshots dashboards simulation faults \
-	faults-sample faults-random faults-mutants check bench bench-guard bench-quick format \
-	lock setup check-format check-lint check-types check-imports check-locks
+	faults-sample faults-random faults-mutants check bench bench-guard bench-quick \
+	bench-scale format lock setup check-format check-lint check-types check-imports check-locks
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
@@ -78,6 +78,9 @@ bench: $(READY) ## measure (ARGS="--help")
 
 bench-quick: $(READY) ## measure the floor and the service, in under two minutes
 	@$(BIN)/python -m bench --quick $(ARGS)
+
+bench-scale: $(READY) ## what grows with visitors, attributes, memory, processes
+	@$(BIN)/python -m bench.scale --output bench/scale.json $(ARGS)
 
 bench-guard: $(READY) ## fail if the aggregate stage costs twice what it did (1 min)
 	@$(BIN)/python -m bench --only floor,aggregate-uniform --events 200_000 \

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
+from bench.page import keep
 from bench.peers import PeerUnavailable
 from bench.plot import plot
 from bench.processes import ROOT
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 RESULTS: Final = Path(__file__).with_name("results.json")
 PLOT: Final = ROOT / "docs" / "bench.svg"
+PAGE: Final = ROOT / "docs" / "bench.md"
 EVENTS: Final = 2_000_000
 QUICK_EVENTS: Final = 400_000
 ROUNDS: Final = 3
@@ -83,7 +85,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         help="keep the rows there as JSON; a run of everything keeps them in "
-        "bench/results.json and draws docs/bench.svg",
+        "bench/results.json, draws docs/bench.svg and writes figures to docs/bench.md",
     )
     given = parser.parse_args(words)
     given.things = _chosen(parser, given)
@@ -122,11 +124,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if not console.is_terminal:
         console.width = WIDTH
     rows = [Row(thing.name) for thing in given.things]
-    console.print(
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python "
-        f"{platform.python_version()}; {given.events:,} events a topic, "
-        f"{given.rounds} rounds."
-    )
+    console.print(_how(given))
     failed = False
     try:
         with opened() as reference, ExitStack() as stack:
@@ -143,6 +141,15 @@ def main(words: Sequence[str] | None = None) -> int:
     return int(_told(rows, given, console) or failed)
 
 
+def _how(given: argparse.Namespace) -> str:
+    """Say on what machine is measured, and how much."""
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python "
+        f"{platform.python_version()}; {given.events:,} events a topic, "
+        f"{given.rounds} rounds."
+    )
+
+
 def _told(rows: list[Row], given: argparse.Namespace, console: Console) -> bool:
     """Print the rows and keep them; tell whether one costs more than it may."""
     console.print(table(rows))
@@ -153,6 +160,7 @@ def _told(rows: list[Row], given: argparse.Namespace, console: Console) -> bool:
         console.print(f"Kept in {given.output}.")
     if given.whole:
         PLOT.write_text(plot([row.figures() for row in rows]), "utf-8")
+        keep(PAGE, _how(given), [row.figures() for row in rows])
     return bool(given.at_most) and _too_dear(rows, given.at_most, console)
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench.scale`: what grows with visitors, attributes, memory, and restores.
+"""`python -m bench.scale`: what grows with visitors, attributes, memory, processes.
 
 Each curve is the aggregate stage on topics of the reference job that differ in one
 thing; the floor is measured beside each point. `docs/scale.md` reads the curves.
@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from rich.console import Console
 
 from bench.check import profiles, require_recount
+from bench.measured.service_runs import create_topics
+from bench.meter import Measured
 from bench.processes import measure
 from bench.reference import opened, working_folder
 from bench.results import Row, table, write
@@ -26,40 +30,82 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bench.job import Run
-    from bench.meter import Measured
 
 # With ten million visitors the store, some five gigabytes, is far larger than that.
 SMALL_MEMORY: Final = "512MB"
 VISITORS: Final = {"100k": 1, "1m": 1, "10m": 5}  # and times as many events
 ATTRIBUTES: Final = (1, 3, 10, 30)
+PROCESSES: Final = (1, 2, 4)
 MEMORIES: Final = {"2GB": 2_000, "1GB": 1_000, "512MB": 512}  # in MB
 
 
-def points(bench: Bench, curve: str) -> Iterator[tuple[str, Measured]]:
-    """Measure the points of one curve, by name."""
-    match curve:
-        case "visitors":
-            events = bench.events
-            for visitors, times in VISITORS.items():
-                bench.events = events * times
-                memory = SMALL_MEMORY if visitors == "10m" else "1GB"
-                variant = f"visitors-{visitors}"
-                yield from _stage(bench, variant, variant, memory=memory, restored=True)
-            bench.events = events
-        case "attributes":
-            for count in ATTRIBUTES:
-                yield from _stage(
-                    bench, f"attributes-{count}", "uniform", attributes=count
+Points: TypeAlias = "Iterator[tuple[str, Measured]]"
+
+
+def _visitors(bench: Bench) -> Points:
+    """Measure the stage with more and more visitors, and the restore of each."""
+    events = bench.events
+    for visitors, times in VISITORS.items():
+        bench.events = events * times
+        memory = SMALL_MEMORY if visitors == "10m" else "1GB"
+        name = f"visitors-{visitors}"
+        yield from _stage(bench, name, name, memory=memory, restored=True)
+    bench.events = events
+
+
+def _attributes(bench: Bench) -> Points:
+    """Measure the stage with more and more attributes."""
+    for count in ATTRIBUTES:
+        name = f"attributes-{count}"
+        yield from _stage(bench, name, "uniform", attributes=count)
+
+
+def _memories(bench: Bench) -> Points:
+    """Measure the stage with less and less memory; more of it than set is an error."""
+    for memory, most in MEMORIES.items():
+        name = f"memory-{memory}"
+        for point, found in _stage(bench, name, "uniform", memory=memory):
+            yield point, found
+            if found.peak_rss_mb > most:
+                raise SandboxError(
+                    f"{name}: {found.peak_rss_mb:,.0f} MB were resident, {most:,} MB "
+                    "are allowed."
                 )
-        case "memory":
-            for memory, most in MEMORIES.items():
-                name = f"memory-{memory}"
-                for point, found in _stage(bench, name, "uniform", memory=memory):
-                    yield point, found
-                    if found.peak_rss_mb > most:
-                        raise SandboxError(
-                            f"{name}: {found.peak_rss_mb:,.0f} MB were resident."
-                        )
+
+
+def _shared(bench: Bench) -> Points:
+    """Measure more and more processes of one application."""
+    for count in PROCESSES:
+        yield f"processes-{count}", _processes(bench, count)
+
+
+CURVES: Final = {
+    "visitors": _visitors,
+    "attributes": _attributes,
+    "memory": _memories,
+    "processes": _shared,
+}
+
+
+def _processes(bench: Bench, count: int) -> Measured:
+    """Measure the stage in so many processes that share the partitions."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(working_folder())
+        run = bench.run(folder, "uniform")
+        create_topics(run.settings())
+        runs = [
+            replace(run, folder=str(stack.enter_context(working_folder())))
+            for _ in range(count)
+        ]
+        pool = stack.enter_context(ThreadPoolExecutor(count))
+        found = list(pool.map(partial(measure, "shared"), runs))
+        expected = bench.topic("uniform").expected()
+        require_recount(profiles(run), expected, f"processes-{count}")
+        bench.reference.forget(run.application)
+    events = sum(one.events for one in found)
+    cpu = sum(one.cpu_s_per_million * one.events for one in found) / events
+    longest = max(one.wall_s for one in found)
+    return Measured(events, longest, cpu, max(one.peak_rss_mb for one in found))
 
 
 def _stage(  # noqa: PLR0913 - what differs
@@ -90,34 +136,48 @@ def _restored(run: Run) -> Measured:
 def main(words: Sequence[str] | None = None) -> int:
     """Measure the curves that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
-    curves = ("visitors", "attributes", "memory")
-    parser.add_argument("--curves", default=",".join(curves))
+    parser.add_argument("--curves", default=",".join(CURVES))
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args(words)
+    curves = given.curves.split(",")
+    if unknown := {*curves} - CURVES.keys():
+        parser.error(f"there are {', '.join(CURVES)}, not {', '.join(unknown)}")
     console = Console(highlight=False)
     rows: list[Row] = []
+    failed = False
     try:
         with opened() as reference, ExitStack() as stack:
             bench = Bench(reference, given.events, console.print, stack)
             with working_folder() as folder:
                 run = bench.run(folder, "uniform")
                 rows.append(Row("floor", [measure("floor", run)]))
-            for curve in given.curves.split(","):
-                for name, found in points(bench, curve):
-                    rows.append(Row(name, [found]))
-                    console.print(
-                        f"{name}: {found.events_per_s:,.0f}/s, "
-                        f"{found.cpu_s_per_million:.2f} CPU s per million, "
-                        f"peak {found.peak_rss_mb:,.0f} MB, {found.wall_s:.1f} s"
-                    )
+            for curve in curves:
+                try:
+                    _measure(CURVES[curve](bench), rows, console)
+                except (
+                    PosConsumerError
+                ) as error:  # the others are measured all the same
+                    console.print(str(error), style="red", markup=False, soft_wrap=True)
+                    failed = True
     except PosConsumerError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     console.print(table(rows))
     if given.output:
         write(rows, given.output)
-    return 0
+    return int(failed)
+
+
+def _measure(points: Points, rows: list[Row], console: Console) -> None:
+    """Measure the points of a curve."""
+    for name, found in points:
+        rows.append(Row(name, [found]))
+        console.print(
+            f"{name}: {found.events_per_s:,.0f}/s, "
+            f"{found.cpu_s_per_million:.2f} CPU s per million, "
+            f"peak {found.peak_rss_mb:,.0f} MB, {found.wall_s:.1f} s"
+        )
 
 
 if __name__ == "__main__":
