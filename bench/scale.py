@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from bench.job import Run
 
 # With ten million visitors the store, some five gigabytes, is far larger than that.
-SMALL_MEMORY: Final = "512MB"
+SMALL_MEMORY: Final = "600MB"
 VISITORS: Final = {"100k": 1, "1m": 1, "10m": 5}  # and times as many events
 ATTRIBUTES: Final = (1, 3, 10, 30)
 PROCESSES: Final = (1, 2, 4)
-MEMORIES: Final = {"2GB": 2_000, "1GB": 1_000, "512MB": 512}  # in MB
+MEMORIES: Final = {"2GB": 2_000, "1GB": 1_000, "600MB": 600}  # in MB
 
 
 Points: TypeAlias = "Iterator[tuple[str, Measured]]"

@@ -283,8 +283,8 @@ class AggregateSettings(Group):
     memory: Size = setting(
         1_000_000_000,
         about="What a process with the aggregate stage may use: its resident memory.",
-        allowed=A_SIZE + ", at least 400MB",
-        ge=400_000_000,
+        allowed=A_SIZE + ", at least 600MB",
+        ge=600_000_000,
     )
     max_batch: int = setting(
         50_000,

@@ -100,7 +100,7 @@ def _hashes(
 def assign_slots(visitors: pl.Series, partitions: NDArray[np.int32]) -> Slots:
     """Give each visitor of each partition a slot."""
     high, low = hash128(visitors)
-    order = np.lexsort((low, high, partitions))
+    order = sorted_by_key(partitions, high, low)
     changes = np.ones(len(order), bool)
     sorted_columns = [column[order] for column in (partitions, high, low)]
     changes[1:] = np.logical_or.reduce([c[1:] != c[:-1] for c in sorted_columns])
@@ -113,6 +113,23 @@ def assign_slots(visitors: pl.Series, partitions: NDArray[np.int32]) -> Slots:
         Keys(high[firsts], low[firsts]),
         pa.array(cols.from_series(visitors.gather(pl.Series(firsts)))),
     )
+
+
+def sorted_by_key(
+    partitions: NDArray[np.int32], high: NDArray[np.uint64], low: NDArray[np.uint64]
+) -> Ints:
+    """Order rows by partition and key; rows of one key come in any order.
+
+    One half of a hash nearly always tells visitors apart, and sorting by one column,
+    and then by small numbers, takes a third of the time.
+    """
+    order = np.argsort(high)
+    small = np.min_scalar_type(int(partitions.max(initial=0)))
+    order = order[np.argsort(partitions[order].astype(small), kind="stable")]
+    first, second = high[order], low[order]
+    if ((first[1:] == first[:-1]) & (second[1:] != second[:-1])).any():
+        return np.lexsort((low, high, partitions))
+    return order
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from consumer.frames import Events
     from consumer.plan.attributes import AttributePlan
     from consumer.profiles.columns import Column, Ints
+
+
+SORTED_BITS: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ class Operands:
     def _sorted_events(self) -> Ints:
         """Order events by slot, time and, where these tie, event id."""
         times = self._event_order.times
-        order = np.lexsort((times, self._slots))
+        order = _by_slot_and_time(self._slots, self._count, times)
         slots, sorted_times = self._slots[order], times[order]
         tied = (slots[1:] == slots[:-1]) & (sorted_times[1:] == sorted_times[:-1])
         if not tied.any():
@@ -160,3 +163,17 @@ class Operands:
         starts = np.cumsum(lengths) - lengths
         order = self._sorted_events
         return cols.ranges(starts[order], lengths[order])
+
+
+def _by_slot_and_time(slots: Ints, count: int, times: Ints) -> Ints:
+    """Order rows by slot and time; what ties in both comes in any order.
+
+    As one number, where that has the bits for both: a third of the time.
+    """
+    if not len(times):
+        return np.zeros(0, np.int64)
+    least = int(times.min())
+    bits = (int(times.max()) - least).bit_length()
+    if bits + count.bit_length() < SORTED_BITS:
+        return np.argsort((slots << bits) | (times - least))
+    return np.lexsort((times, slots))

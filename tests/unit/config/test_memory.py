@@ -11,7 +11,7 @@ from consumer.config.memory import (
     MemoryShares,
 )
 
-SETTINGS = (400_000_000, 512_000_000, 1_000_000_000, 2_000_000_000, 64_000_000_000)
+SETTINGS = (600_000_000, 800_000_000, 1_000_000_000, 2_000_000_000, 64_000_000_000)
 
 
 @pytest.mark.parametrize("memory", SETTINGS)
