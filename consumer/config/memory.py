@@ -15,12 +15,12 @@ from typing import Final, Self
 CODE: Final = 200_000_000
 PROCESS: Final = CODE + 280_000_000
 # Of what is left, in per cent.
-FETCHED: Final = 15
+FETCHED: Final = 10
 RESPONSE: Final = 4
-BATCH: Final = 40
-PRODUCED: Final = 5
-CACHED: Final = 24
-MAPPED: Final = 12
+BATCH: Final = 30
+PRODUCED: Final = 4
+CACHED: Final = 44
+MAPPED: Final = 8
 # librdkafka counts the bytes of a record, and not the object that it keeps beside.
 RECORD_OBJECT: Final = 500
 # A broker's answer is unpacked beside the queue, usually to less than so many times.
