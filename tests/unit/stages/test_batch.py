@@ -727,3 +727,21 @@ def test_a_copy_that_is_broken_still_is_no_second_dead_letter() -> None:
     prepared = anew.feed([broken, broken])
     assert outcomes(prepared) == ["dead_lettered", "duplicate"]
     assert len(prepared.verdicts.dead_letters) == 1
+
+
+def test_a_visitor_of_many_rows_and_few_keys_is_not_walked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys are counted, not rows: the exact way is for who may have too many."""
+
+    def walked(*_: object) -> None:
+        pytest.fail("walked")
+
+    monkeypatch.setattr("consumer.stages.batch.ever_overfull", walked)
+    prepared = world.feed(
+        [
+            world.record(event(number, "ann", sku="ab"[number % 2]))
+            for number in range(9)
+        ]
+    )
+    assert outcomes(prepared) == ["folded"] * 9
