@@ -9,6 +9,7 @@ bring back. The map grows by itself.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import struct
 from contextlib import suppress
@@ -336,10 +337,14 @@ class PartitionStore:
 
     def _check_length(self) -> None:
         """Refuse a file that was cut: reading beyond its end would end the process."""
-        pages = int(self._env.info()["last_pgno"]) + 1
-        needed = pages * int(self._env.stat()["psize"])
+        needed = self._needed()
         if (size := _file_size(self.path / "data.mdb")) < needed:
             raise StoreDamaged(f"{size} bytes, where {needed} were written")
+
+    def _needed(self) -> int:
+        """Return the bytes of the pages that LMDB counts."""
+        pages = int(self._env.info()["last_pgno"]) + 1
+        return pages * int(self._env.stat()["psize"])
 
     def _give_back(self) -> None:
         """Open the store anew: LMDB keeps the pages of its largest write until closed.
@@ -401,6 +406,7 @@ class PartitionStore:
             try:
                 with self._env.begin(write=True) as txn:
                     work(txn)
+                self._lengthen()
             except lmdb.MapFullError:
                 self._env.set_mapsize(2 * self._env.info()["map_size"])
             except (lmdb.Error, OSError) as error:
@@ -412,6 +418,15 @@ class PartitionStore:
                 ) from error
             else:
                 return
+
+    def _lengthen(self) -> None:
+        """Make the file as long as LMDB counts.
+
+        Pages at its end that a transaction took and freed again are never written.
+        """
+        path = self.path / "data.mdb"
+        if _file_size(path) < (needed := self._needed()):
+            os.truncate(path, needed)
 
 
 def _in_bucket(cursor: lmdb.Cursor, bucket: int) -> Iterator[tuple[bytes, memoryview]]:

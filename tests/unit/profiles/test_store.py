@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -155,6 +156,21 @@ def test_everything_survives_a_reopen(tmp_path: Path) -> None:
         assert (store.position, store.tails) == (position, Tails(1, 2))
         assert sorted(held(store, 5)) == [[1], [2]]
         assert store.chunks_before(6) == [(5, 1), (5, 2)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_was_written_and_deleted_at_once_damages_nothing(
+    tmp_path: Path, seed: int
+) -> None:
+    """LMDB counts pages at its file's end that it never wrote; the store opens."""
+    random = Random(seed)
+    for _ in range(12):
+        with PartitionStore(tmp_path) as store:
+            for _ in range(3):
+                some = [key(random.randrange(300)) for _ in range(90)]
+                size = random.choice((50, 900, 3_000, 9_000))
+                written = [(one, bytes(size)) for one in some[:60]]
+                store.commit(Changes(profiles=written, gone=some[30:]))
 
 
 def test_the_map_grows_by_itself(tmp_path: Path) -> None:
