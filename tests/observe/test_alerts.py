@@ -415,10 +415,18 @@ def stranger_stays(running: Site) -> Iterator[None]:
 @contextmanager
 def strangers_come_and_go(running: Site) -> Iterator[None]:
     """Let a replica crash again and again, as it looks to the group."""
+    assigned = "pos_consumer_partition_assigned"
+    whole = f'sum({assigned}{{job="{JOB}",stage="aggregate"}}) == {PARTITIONS}'
+
+    def owns_all() -> bool:
+        """Whether ours has got back what it gave: else the next takes just that."""
+        return bool(running.prometheus.query(whole))
 
     def again(end: threading.Event) -> None:
         while not end.is_set():
             stranger(running, end, content=True)
+            while not (owns_all() or end.wait(0.2)):
+                pass
 
     with doing(again):
         yield
