@@ -9,7 +9,7 @@ import typer
 from consumer.commands import config_file
 
 if TYPE_CHECKING:
-    from consumer.stages.doctor import Finding
+    from consumer.stages.finding import Finding
 
 Timeout = Annotated[
     float, typer.Option(min=1.0, help="Seconds to try the brokers.", metavar="SECONDS")
@@ -32,25 +32,35 @@ def doctor(
     replicas: Replicas = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at configuration, brokers, topics, Target, clock, disk and call budget.
+    """Look at configuration, brokers, topics, schemas, Target, clock, disk and budget.
 
     Each line is `ok`, or says what to do. Exit code 1 if something is to be done.
     """
     import asyncio
     import json
+    import tempfile
+    from pathlib import Path
 
     from consumer.clock import SystemClock
     from consumer.config import load_settings
+    from consumer.service import schemas_of
     from consumer.stages.doctor import examine
     from consumer.telemetry.logging import configure_logging
 
     settings = load_settings(config_file(context))
     configure_logging(settings.log)
 
-    async def look() -> bool:
+    async def look(folder: str) -> bool:
         fine = True
-        clock = SystemClock()
-        async for one in examine(settings, clock, patience=timeout, replicas=replicas):
+        elsewhere = settings.aggregate.model_copy(update={"state_dir": Path(folder)})
+        told = settings.model_copy(update={"aggregate": elsewhere})
+        async for one in examine(
+            settings,
+            SystemClock(),
+            lambda: schemas_of(told),
+            patience=timeout,
+            replicas=replicas,
+        ):
             fine &= one.ok
             if as_json:
                 shown = {"subject": one.subject, "ok": one.ok, "what": one.what}
@@ -59,7 +69,10 @@ def doctor(
                 _print(one)
         return fine
 
-    if not asyncio.run(look()):
+    # What is answered now counts, not what a registry once answered.
+    with tempfile.TemporaryDirectory(prefix="pos-consumer-doctor-") as folder:
+        fine = asyncio.run(look(folder))
+    if not fine:
         raise typer.Exit(1)
 
 

@@ -10,7 +10,6 @@ import asyncio
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,16 +21,20 @@ from consumer.kafka.groups import group_members
 from consumer.kafka.open_transactions import OpenTransactions
 from consumer.kafka.partitioners import PARTITIONERS, placed_by
 from consumer.kafka.topics import TopicAdmin
+from consumer.stages.doctor_schemas import look_at_schemas
+from consumer.stages.finding import Finding
 from consumer.stages.upload_connections import credentials_of
 from consumer.target.client import TargetClient
 from consumer.target.expiry import token_expiry
 from consumer.target.token_api import TokenApi
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from consumer.clock import Clock
     from consumer.config import Settings
+    from consumer.events.decode import Schemas
+    from consumer.frames import Records
 
 LEAST_CALLS: Final = 4
 """Calls a minute of one replica below which statuses and files wait for each other."""
@@ -53,36 +56,29 @@ LONGEST_TRANSACTION: Final = 30.0
 _NETWORK: Final = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "ceph", "9p")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: what was looked at, what was found, and what to do (empty: fine)."""
-
-    subject: str
-    what: str
-    remedy: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is to be done."""
-        return not self.remedy
-
-
 async def examine(
-    settings: Settings, clock: Clock, *, patience: float, replicas: int | None
+    settings: Settings,
+    clock: Clock,
+    schemas: Callable[[], Schemas],
+    *,
+    patience: float,
+    replicas: int | None,
 ) -> AsyncIterator[Finding]:
-    """Look at everything, in the order in which a start would meet it."""
+    """Look at everything, in the order in which a start would meet it.
+
+    `schemas` opens the configured source of schemas.
+    """
     yield _options(settings)
     reached = await _brokers(settings, clock, patience)
     yield reached
-    partitions = 0
+    partitions, newest = 0, None
     if reached.ok:
-        found, partitions = await asyncio.to_thread(_topics, settings)
+        found, partitions, newest = await asyncio.to_thread(_cluster, settings, clock)
         for finding in found:
             yield finding
-        if partitions and not settings.rekeys:
-            yield await asyncio.to_thread(_keys, settings)
-        if partitions and all(finding.ok for finding in found):
-            yield await asyncio.to_thread(_transactions, settings, clock, partitions)
+    looked = await asyncio.to_thread(lambda: [*look_at_schemas(schemas, newest)])
+    for finding in looked:
+        yield finding
     async for finding in _target(settings, clock):
         yield finding
     yield await _token(settings, clock)
@@ -119,6 +115,24 @@ async def _brokers(settings: Settings, clock: Clock, patience: float) -> Finding
     return Finding("brokers", f"{settings.kafka.bootstrap_servers} answers.")
 
 
+def _cluster(
+    settings: Settings, clock: Clock
+) -> tuple[list[Finding], int, Records | None]:
+    """Look at topics, keys and transactions; also gives partitions and records."""
+    found, partitions = _topics(settings)
+    ready = all(finding.ok for finding in found)
+    newest = None
+    if partitions:
+        newest, failed = _newest(settings)
+        if failed is not None:
+            found.append(failed)
+        elif newest is not None and not settings.rekeys:
+            found.append(keys(placed_by(newest, partitions), partitions))
+    if partitions and ready:
+        found.append(_transactions(settings, clock, partitions))
+    return found, partitions, newest
+
+
 def _topics(settings: Settings) -> tuple[list[Finding], int]:
     try:
         specs, differences = TopicAdmin(settings).plan()
@@ -136,19 +150,17 @@ def _topics(settings: Settings) -> tuple[list[Finding], int]:
     return found or [fine], specs[0].partitions
 
 
-def _keys(settings: Settings) -> Finding:
-    """Look at how the newest records were placed: one key, one partition."""
+def _newest(settings: Settings) -> tuple[Records | None, Finding | None]:
+    """Read the newest records, or say why not."""
     try:
         with Excerpt(settings, settings.topics.source) as excerpt:
-            count = len(excerpt.partitions())
-            found = placed_by(excerpt.newest(RECORDS_LOOKED_AT), count)
+            return excerpt.newest(RECORDS_LOOKED_AT), None
     except PosConsumerError as error:
-        return Finding("keys", error.what, error.remedy or "See the message.")
-    return keys(found, count)
+        return None, Finding("records", error.what, error.remedy or "See the message.")
 
 
 def keys(found: Mapping[str, int], partitions: int) -> Finding:
-    """Judge what `placed_by` has counted."""
+    """Judge what `placed_by` has counted: one key, one partition."""
     keyed = found["keyed"]
     if not keyed:
         return Finding("keys", "No record with a key was found; nothing to judge.")

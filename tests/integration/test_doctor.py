@@ -14,8 +14,9 @@ from consumer.config import Settings
 from consumer.kafka.topics import TopicAdmin
 from consumer.sandbox.target import TargetOptions, TargetSandbox
 from consumer.sandbox.target.admin import CLIENT_ID, CLIENT_SECRET
+from consumer.service import schemas_of
 from consumer.stages import doctor
-from consumer.stages.doctor import Finding, budget, examine
+from consumer.stages.doctor import budget, examine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
     from consumer.sandbox.kafka import EmbeddedKafka
+    from consumer.stages.finding import Finding
     from tests.integration.conftest import TopicFactory
+
+
+SCHEMA = '{"type": "record", "name": "R", "fields": [{"name": "a", "type": "long"}]}'
 
 
 @pytest.fixture
@@ -40,12 +45,14 @@ def settings(
     topic: str,
     **target: Any,  # noqa: ANN401
 ) -> Settings:
-    """Make settings for one test."""
+    """Make settings for one test, and a schema."""
+    (folder / "schemas").mkdir()
+    (folder / "schemas" / "1.avsc").write_text(SCHEMA)
     return Settings.model_validate(
         {
             "application": topic,
             "kafka": {"bootstrap.servers": bootstrap},
-            "purchases": {"topic": topic},
+            "purchases": {"topic": topic, "schemas": str(folder / "schemas")},
             "aggregate": {"state_dir": str(folder / "state")},
             "attributes": {"orders": {"aggregate": "count"}},
             "target": {"client": "acme", "endpoint": endpoint, **target},
@@ -59,7 +66,11 @@ async def findings(
     """Examine, and sort what is found by subject."""
     found: dict[str, list[Finding]] = {}
     async for one in examine(
-        given, clock or SystemClock(), patience=2.0, replicas=replicas
+        given,
+        clock or SystemClock(),
+        lambda: schemas_of(given),
+        patience=2.0,
+        replicas=replicas,
     ):
         found.setdefault(one.subject, []).append(one)
     return found
@@ -89,7 +100,7 @@ async def test_a_site_that_is_ready_is_found_fine(
     found = await findings(given)
     assert list(found) == [
         *("configuration", "brokers", "topics", "keys", "transactions"),
-        *("target", "clock", "token", "disk", "budget"),
+        *("schemas", "target", "clock", "token", "disk", "budget"),
     ]
     assert [one for lines in found.values() for one in lines if not one.ok] == []
     assert "good for 90 days" in found["token"][0].what
@@ -105,12 +116,19 @@ async def test_each_thing_that_is_missing_is_told_with_what_to_do(
 ) -> None:
     """One defect hides no other."""
     topic = topic_factory("purchases", partitions=4)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    producer.produce(topic, b"\0\0\0\0\7abc", b"ann")
+    producer.flush()
     token = {"file": str(tmp_path / "absent")}
     nowhere = f"http://127.0.0.1:{unused_tcp_port}"
     given = settings(tmp_path, nowhere, kafka.bootstrap, topic, token=token)
     found = await findings(given, replicas=40)
     assert not any(one.ok for one in found["topics"])
     assert "pos-consumer topics create" in found["topics"][0].remedy
+    newest, unknown = found["schemas"]
+    assert newest.ok
+    assert "1 of the newest 1 records name schema 7" in unknown.what
+    assert "schema_grace" in unknown.remedy
     assert "target.endpoint" in found["target"][0].remedy
     assert not found["token"][0].ok
     assert found["budget"][0].ok, "there are only four partitions to share"
