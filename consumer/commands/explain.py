@@ -158,12 +158,23 @@ def _print_unknown(console: Console, found: Unknown, *, searched: bool) -> None:
         f"[bold]{escape(found.visitor)}[/] has no profile: not in any of the "
         f"{found.partitions} partitions."
     )
+    _print_erased(console, found)
     if not searched:
         console.print("With --events, its purchases are looked for as well.")
     elif found.partition is None:
         console.print("No purchase in the topic has it as its key, either.")
     else:
         console.print(f"Its purchases are in partition {found.partition}:")
+
+
+def _print_erased(console: Console, found: Explained | Unknown) -> None:
+    from consumer.profiles.readable import moment
+
+    if found.erased_at is not None:
+        console.print(
+            f"Erased at {moment(found.erased_at * 1000)}: purchases that had happened "
+            "by then no longer count."
+        )
 
 
 def _print_found(console: Console, found: Explained, names: list[str] | None) -> None:
@@ -181,6 +192,7 @@ def _print_found(console: Console, found: Explained, names: list[str] | None) ->
             f"{visitor} had a profile, which was removed at {written} "
             f"(partition {found.partition}, offset {newest.offset})."
         )
+        _print_erased(console, found)
         return
     table = Table("attribute", "Target gets", "made of", "by the rule")
     for one in profile.attributes:

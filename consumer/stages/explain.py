@@ -16,6 +16,8 @@ from consumer.kafka.control import Control
 from consumer.kafka.control_records import ControlView
 from consumer.kafka.excerpt import Excerpt
 from consumer.kafka.partitioners import likely_first
+from consumer.profiles import state_records
+from consumer.profiles.fold import packed_hashes
 from consumer.profiles.readable import in_words, moment
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
@@ -74,9 +76,10 @@ class Profile:
 class Explained:
     """All that is known of a visitor.
 
-    `profile` and `delivery` are None where the profile was removed. Of the purchases in
-    the partition those before `next_offset` have been read; they end at `end`. `notes`
-    tell what limits the answer.
+    `profile` and `delivery` are None where the profile was removed, and `erased_at`
+    says when that was an erasure, in milliseconds. Of the purchases in the partition
+    those before `next_offset` have been read; they end at `end`. `notes` tell what
+    limits the answer.
     """
 
     visitor: str
@@ -87,6 +90,7 @@ class Explained:
     profile: Profile | None
     delivery: Delivery | None
     notes: list[str]
+    erased_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class Unknown:
     """There is no profile, in so many partitions with so many offsets.
 
     `partition` is where a purchase with this visitor as its key lies, None where there
-    is none either; `next_offset` and `end` as in `Explained`.
+    is none either; `next_offset`, `end` and `erased_at` as in `Explained`.
     """
 
     visitor: str
@@ -103,6 +107,7 @@ class Unknown:
     partition: int | None = None
     next_offset: int | None = None
     end: int = 0
+    erased_at: int | None = None
 
 
 class Explainer:
@@ -158,7 +163,9 @@ class Explainer:
             if found := [*profiles.read(partition, keys=(visitor.encode(),))]:
                 notes = self._notes(generations)
                 return self._explained(visitor, partition, found, position, notes)
-        return Unknown(visitor, len(partitions), offsets)
+        first = next(iter(likely_first(key, partitions)))
+        erased_at = self._erased_at(first, visitor)
+        return Unknown(visitor, len(partitions), offsets, erased_at=erased_at)
 
     def keyed(self, unknown: Unknown, key: bytes) -> Unknown:
         """Search all purchases for one that has this key."""
@@ -189,6 +196,18 @@ class Explainer:
         found = state.last(partition, POSITION_KEY)
         value = None if found is None else found.values[0]
         return None if value is None else Position.from_json(value)
+
+    def _erased_at(self, partition: int, visitor: str) -> int | None:
+        """Give when a visitor was erased, in milliseconds, while that is remembered."""
+        (hashed,) = packed_hashes([visitor.encode()])
+        found = self.topic(self._settings.topics.state).last(
+            partition, state_records.ERASED + hashed
+        )
+        if found is None:
+            return None
+        pairs = zip(found.keys, found.values, strict=True)
+        changes = state_records.to_changes((key or b"", value) for key, value in pairs)
+        return changes.suppressed.get(hashed)
 
     def _notes(self, generations: Sequence[Generation]) -> list[str]:
         """Say what makes this configuration's answer another than the service's."""
@@ -223,14 +242,14 @@ class Explainer:
             for offset, at, value in rows
         ]
         _, end = self.topic(self._settings.topics.purchases).bounds(partition)
-        profile = sent = None
-        if rows[-1][2] is not None:
+        profile = sent = erased_at = None
+        if rows[-1][2] is None:
+            erased_at = self._erased_at(partition, visitor)
+        else:
             self.stored = decoded.slice(len(decoded) - 1)
-            if erased_at := states[-1]["erased_at"]:
-                words = (
-                    f"Erased at {moment(erased_at * 1_000)}: what came before is gone."
-                )
-                notes = [*notes, words]
+            if erased_at := states[-1]["erased_at"] or None:
+                when = moment(erased_at * 1_000)
+                notes = [*notes, f"Erased at {when}: what came before is gone."]
             profile = self._profile(values[-1], states[-1])
             sent = delivery(self._settings, self.topic, visitor, partition, versions)
         return Explained(
@@ -242,6 +261,7 @@ class Explainer:
             profile=profile,
             delivery=sent,
             notes=notes,
+            erased_at=erased_at,
         )
 
     def _profile(self, value: bytes, state: dict[str, Any]) -> Profile:

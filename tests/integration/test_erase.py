@@ -17,6 +17,7 @@ from consumer.sandbox.purchases.produce import produce
 from consumer.sandbox.purchases.spec import Spec
 from consumer.sandbox.target.options import TargetOptions
 from consumer.sandbox.target.server import TargetSandbox
+from tests.integration.shop import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,7 @@ def folded(scrape: Metrics) -> float:
 
 @pytest.mark.timeout(200)
 async def test_an_erased_visitor_is_gone_and_stays_gone(
-    kafka: EmbeddedKafka, tmp_path: Path
+    kafka: EmbeddedKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Target gets the sentinels, the profile a tombstone, the past does not return."""
     begins = time.time() - 600
@@ -162,6 +163,12 @@ async def test_an_erased_visitor_is_gone_and_stays_gone(
                 )
                 assert all(held[visitor.encode()] is None for visitor in gone)
                 assert held[kept.encode()] is not None
+                for visitor in (gone[0], "nobody@example.com"):
+                    _, out, _ = await asyncio.to_thread(
+                        ask, capsys, work.config, "explain", visitor, "--json"
+                    )
+                    at = json.loads(out)["erased_at"] / 1_000
+                    assert begins < at < time.time()
             # Another process, with nothing on its disk, and the past once more.
             for path in sorted((work.folder / "state").glob("partition-*/*")):
                 path.unlink()
