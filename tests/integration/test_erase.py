@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from consumer.failpoints import VARIABLE
 from consumer.sandbox.demo.service_process import ServiceProcess, run_command
 from consumer.sandbox.demo.topics import Topics
-from consumer.sandbox.demo.work import configure
 from consumer.sandbox.purchases.produce import produce
 from consumer.sandbox.purchases.spec import Spec
 from consumer.sandbox.target.options import TargetOptions
 from consumer.sandbox.target.server import TargetSandbox
+from tests.integration.quick import quick_work
 from tests.integration.shop import ask
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 TOPIC = "erase-purchases"
-QUICK = """
-[kafka.consumer]
-"session.timeout.ms" = 6000
-"heartbeat.interval.ms" = 1000
-"""
 
 
 def purchases(bootstrap: str, seed: int, begins: float) -> None:
@@ -122,30 +118,23 @@ def folded(scrape: Metrics) -> float:
 
 @pytest.mark.timeout(200)
 async def test_an_erased_visitor_is_gone_and_stays_gone(
-    kafka: EmbeddedKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kafka: EmbeddedKafka,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Target gets the sentinels, the profile a tombstone, the past does not return."""
+    """Target gets the sentinels, the profile a tombstone, the past does not return.
+
+    The service is killed with the erased rows in a transaction; the next one goes on.
+    """
     begins = time.time() - 600
     await asyncio.to_thread(purchases, kafka.bootstrap, 1, begins)
     async with TargetSandbox(TargetOptions(calls_per_minute=10_000)) as target:
-        work = configure(
-            tmp_path,
-            bootstrap=kafka.bootstrap,
-            endpoint=target.endpoint,
-            application="erase",
-            topic=TOPIC,
-            more=QUICK,
-        )
-        text = work.config.read_text(encoding="utf-8")
-        for was, shall in (
-            ("calls_per_minute = 50", "calls_per_minute = 900"),
-            ('max_age = "2s"', 'max_age = "500ms"'),
-        ):
-            text = text.replace(was, shall)
-        work.config.write_text(text, encoding="utf-8")
+        work = quick_work(tmp_path, kafka, target, application="erase", topic=TOPIC)
         await asyncio.to_thread(run_command, work.config, "topics", "create")
         with Topics(kafka.bootstrap, "erase") as topics:
             shop = Shop(work, topics)
+            monkeypatch.setenv(VARIABLE, "after-erase-produce:1")
             with ServiceProcess(work) as service:
                 await shop.until(service, lambda now: folded(now) >= 3_000)
                 before = dict(target.profiles())
@@ -153,7 +142,11 @@ async def test_an_erased_visitor_is_gone_and_stays_gone(
                     v for v, row in before.items() if "favourite_category" in row
                 )[:3]
                 kept = next(v for v in before if v not in gone)
-                await shop.erase(*gone, "nobody@example.com")
+                asking = asyncio.create_task(shop.erase(*gone, "nobody@example.com"))
+                assert await asyncio.to_thread(service.wait, PATIENCE) is not None
+                monkeypatch.delenv(VARIABLE)
+                service.start()
+                await asking
                 after = dict(target.profiles())
                 for visitor in gone:
                     assert after[visitor]["favourite_category"] == "none"

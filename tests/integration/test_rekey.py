@@ -18,9 +18,10 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  #
 from consumer.sandbox.demo.reconcile import profile_rows
 from consumer.sandbox.demo.service_process import ServiceProcess, run_command
 from consumer.sandbox.demo.topics import Topics
-from consumer.sandbox.demo.work import configure, recount_topic
+from consumer.sandbox.demo.work import recount_topic
 from consumer.sandbox.purchases import Spec, generate
 from consumer.sandbox.target import TargetOptions, TargetSandbox
+from tests.integration.quick import quick_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,9 +44,6 @@ HEADERS: Final = {"n", "pos-consumer-source"}
 MORE: Final = """
 [rekeyed]
 partitions = 5
-[kafka.consumer]
-"session.timeout.ms" = 6000
-"heartbeat.interval.ms" = 1000
 """
 
 
@@ -61,7 +59,7 @@ async def test_a_topic_keyed_by_till_gives_each_visitor_every_purchase_once(
     rows = [row[:3] for batch in generate(SPEC) for row in batch.rows()]
     half = len(rows) // 2
     async with TargetSandbox(TargetOptions(calls_per_minute=10_000)) as target:
-        work = _work(tmp_path, kafka, target.endpoint, source)
+        work = _work(tmp_path, kafka, target, source)
         await asyncio.to_thread(_produce, kafka, source, rows[:half])
         await asyncio.to_thread(run_command, work.config, "topics", "create")
         await asyncio.to_thread(_die, work, monkey="after-rekey-produce:1")
@@ -95,28 +93,18 @@ async def test_a_topic_keyed_by_till_gives_each_visitor_every_purchase_once(
     assert not target.journal.violations
 
 
-def _work(folder: Path, kafka: EmbeddedKafka, endpoint: str, source: str) -> Work:
+def _work(
+    folder: Path, kafka: EmbeddedKafka, target: TargetSandbox, source: str
+) -> Work:
     key = folder / "visitor-key"
     key.write_text(f"{KEY}\n", encoding="utf-8")
-    work = configure(
-        folder,
-        bootstrap=kafka.bootstrap,
-        endpoint=endpoint,
-        application=APPLICATION,
-        topic=source,
-        more=MORE,
+    work = quick_work(
+        folder, kafka, target, application=APPLICATION, topic=source, more=MORE
     )
     text = work.config.read_text(encoding="utf-8")
-    for was, shall in (
-        (
-            "[purchases.fields]",
-            f'key = "other"\npseudonym_key = {{ file = "{key}" }}\n[purchases.fields]',
-        ),
-        ("calls_per_minute = 50", "calls_per_minute = 900"),
-    ):
-        assert was in text
-        text = text.replace(was, shall)
-    work.config.write_text(text, encoding="utf-8")
+    way = f'key = "other"\npseudonym_key = {{ file = "{key}" }}\n[purchases.fields]'
+    assert "[purchases.fields]" in text
+    work.config.write_text(text.replace("[purchases.fields]", way), encoding="utf-8")
     return work
 
 

@@ -17,7 +17,7 @@ from consumer.clock import SystemClock
 from consumer.config import load_settings
 from consumer.sandbox.accumulators import Attribute
 from consumer.sandbox.demo.service_process import run_command
-from consumer.sandbox.demo.work import SCHEMA_ID, configure
+from consumer.sandbox.demo.work import SCHEMA_ID
 from consumer.sandbox.purchases.produce import produce
 from consumer.sandbox.purchases.read_back import read_back
 from consumer.sandbox.purchases.schema import SCHEMA
@@ -26,6 +26,7 @@ from consumer.sandbox.recount import recount
 from consumer.sandbox.target.options import TargetOptions
 from consumer.sandbox.target.server import TargetSandbox
 from consumer.service import Service
+from tests.integration.quick import quick_work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,10 +73,6 @@ aggregate = "distinct"
 of = "store_id"
 window = "4d"
 time_zone = "{ZONE}"
-
-[kafka.consumer]
-"session.timeout.ms" = 6000
-"heartbeat.interval.ms" = 1000
 """
 
 
@@ -98,22 +95,14 @@ class Days:
         self.clock = ShiftedClock()
         self._bootstrap = kafka.bootstrap
         self._target = target
-        work = configure(
+        self.work = quick_work(
             folder,
-            bootstrap=kafka.bootstrap,
-            endpoint=target.endpoint,
+            kafka,
+            target,
             application="windows",
             topic=TOPIC,
             more=CONFIGURATION,
         )
-        text = work.config.read_text(encoding="utf-8")
-        for was, shall in (
-            ("calls_per_minute = 50", "calls_per_minute = 900"),
-            ('max_age = "2s"', 'max_age = "500ms"'),
-        ):
-            text = text.replace(was, shall)
-        work.config.write_text(text, encoding="utf-8")
-        self.work = work
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Service]:
