@@ -91,6 +91,12 @@ async def test_a_topic_keyed_by_till_gives_each_visitor_every_purchase_once(
     expected = {k: v for k, v in whole.dead_letters.items() if k != "invalid_visitor"}
     assert dict(letters) == expected
     assert not target.journal.violations
+    # Nor does anything else that outlives a batch.
+    profiles = {one.key() for one in _read(kafka, f"{APPLICATION}.profiles")}
+    assert {one.encode() for one in named} <= profiles
+    assert not profiles & {visitor.encode() for visitor in whole.profiles}
+    said = work.log.read_text(encoding="utf-8")
+    assert not [one for one in whole.profiles if len(one) > 8 and one in said]
 
 
 def _work(
