@@ -78,7 +78,7 @@ ANN = [
     (4, "e3", "folded", ""),
     (5, "e4", "folded", ""),
     (6, None, "dead_lettered", "undecodable"),
-    (8, "e9", "duplicate", ""),
+    (8, "e9", "duplicate", "conflict"),
 ]
 
 
