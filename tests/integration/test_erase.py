@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from signal import SIGKILL
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from consumer.failpoints import VARIABLE
 from consumer.sandbox.demo.service_process import ServiceProcess, run_command
 from consumer.sandbox.demo.topics import Topics
 from consumer.sandbox.purchases.produce import produce
@@ -117,7 +119,10 @@ def folded(scrape: Metrics) -> float:
 
 @pytest.mark.timeout(200)
 async def test_an_erased_visitor_is_gone_and_stays_gone(
-    kafka: EmbeddedKafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kafka: EmbeddedKafka,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Target gets the sentinels, the profile a tombstone, the past does not return."""
     begins = time.time() - 600
@@ -127,14 +132,21 @@ async def test_an_erased_visitor_is_gone_and_stays_gone(
         await asyncio.to_thread(run_command, work.config, "topics", "create")
         with Topics(kafka.bootstrap, "erase") as topics:
             shop = Shop(work, topics)
-            with ServiceProcess(work) as service:
+            with monkeypatch.context() as dying:
+                dying.setenv(VARIABLE, "after-erase-produce:1")
+                first = ServiceProcess(work)
+            with first as service:
                 await shop.until(service, lambda now: folded(now) >= 3_000)
                 before = dict(target.profiles())
                 gone = sorted(
                     v for v, row in before.items() if "favourite_category" in row
                 )[:3]
                 kept = next(v for v in before if v not in gone)
-                await shop.erase(*gone, "nobody@example.com")
+                asking = asyncio.create_task(shop.erase(*gone, "nobody@example.com"))
+                assert await asyncio.to_thread(service.wait, PATIENCE) == -SIGKILL
+            # It died with the erased rows in a transaction; the next one goes on.
+            with ServiceProcess(work) as service:
+                await asking
                 after = dict(target.profiles())
                 for visitor in gone:
                     assert after[visitor]["favourite_category"] == "none"
