@@ -20,6 +20,7 @@ from consumer.kafka.control import Control
 from consumer.kafka.excerpt import Excerpt
 from consumer.kafka.replayer import Copy, Replayer
 from consumer.kafka.topics import TopicAdmin
+from consumer.sandbox.demo.service_process import run_command
 from tests.integration.shop import NOON, ask, item, purchase, wait_for
 
 if TYPE_CHECKING:
@@ -105,6 +106,58 @@ def test_what_was_mended_is_replayed_once_for_ever(
     assert (sent["orders"], sent["net_revenue"]) == ("3", "60.00")
     assert found["events"]["differing"] == []
     assert found["events"]["counts"] == {"folded": 3, "dead_lettered": 4}
+
+
+def test_what_the_rekey_stage_refused_is_replayed_to_its_source_once(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The copy is rekeyed like any record, and a second replay finds nothing to do."""
+    shop.change("[attributes.orders]", 'key = "other"\n[attributes.orders]')
+    run_command(shop.config, "topics", "create")
+    shop.send(purchase(1), purchase(2, "a+nn"), purchase(3, "a+nn"), b"\1", key="till")
+    _rekeyed_and_folded(shop, 1)
+    refused = sorted(
+        (one["reason"], one["origin"]["topic"]) for one in listed(capsys, shop)
+    )
+    assert refused == [
+        ("bad_magic", shop.topic),
+        ("invalid_visitor", shop.topic),
+        ("invalid_visitor", shop.topic),
+    ]
+    shop.change(
+        'key = "other"\n',
+        'key = "other"\n[purchases.fields]\n'
+        "visitor_id = \"REPLACE(visitor_id, '+', '')\"\n",
+    )
+    words = replay(capsys, shop, "--reason", "invalid_visitor")
+    assert "Replayed 2 dead letters: 2 invalid_visitor." in words
+    again = replay(capsys, shop, "--reason", "invalid_visitor")
+    assert "Replayed 0 dead letters." in again
+    assert "Left alone 2: 2 replayed before." in again
+    _rekeyed_and_folded(shop, 2)
+    assert len(listed(capsys, shop)) == 3
+    code, out, _ = ask(capsys, shop.config, "explain", "ann", "--json")
+    assert code == 0
+    sent = {
+        one["name"]: one["sent"] for one in json.loads(out)["profile"]["attributes"]
+    }
+    assert (sent["orders"], sent["net_revenue"]) == ("3", "60.00")
+    # Nor does whoever begins anew count a copy twice: originals were never rekeyed.
+    settings = load_settings(shop.config)
+    with Excerpt(settings, settings.topics.purchases) as excerpt:
+        found = [part for n in excerpt.partitions() for part in excerpt.read(n)]
+    values = [value or b"" for part in found for value in part.values]
+    assert sorted(values) == sorted(
+        [purchase(1), purchase(2, "a+nn"), purchase(3, "a+nn")]
+    )
+
+
+def _rekeyed_and_folded(shop: Shop, count: int) -> None:
+    """Run one stage, then the other, until both have taken so many records more."""
+    for stage, name in (("rekey", "rekeyed_records"), ("aggregate", "records")):
+        with shop.running("--stage", stage) as service:
+            wait_for(service, f"pos_consumer_{name}_total", count)
+            assert service.drain(60) == 0
 
 
 def test_too_many_in_a_row_halt_their_partition_until_the_limit_is_raised(
