@@ -35,8 +35,9 @@ fuzz: $(READY) ## a million broken payloads, fast codec against safe (ARGS=--hel
 simulation: $(READY) ## an hour of overload and faults, on a simulated clock
 	@$(BIN)/pytest tests/simulation $(ARGS)
 
-faults: $(READY) ## the service under faults, against a recount (minutes)
-	@$(BIN)/pytest -m "faults and not mutants" tests/faults $(ARGS)
+faults: $(READY) ## the service under faults, against a recount (under 20 minutes)
+	@$(BIN)/pytest $(SIDE_BY_SIDE) --dist load -m "faults and not mutants" tests/faults \
+		$(ARGS)
 
 faults-sample: $(READY) ## some of them, in about four minutes: what CI runs
 	@$(BIN)/pytest -m "sample and not mutants" tests/faults $(ARGS)
@@ -45,7 +46,7 @@ faults-random: $(READY) ## random compositions of faults (ARGS="--runs 100 --see
 	@$(BIN)/python -m tests.faults.composed $(ARGS)
 
 faults-mutants: $(READY) ## the service broken on purpose: every run must notice
-	@$(BIN)/pytest -m mutants tests/faults $(ARGS)
+	@$(BIN)/pytest $(SIDE_BY_SIDE) --dist load -m mutants tests/faults $(ARGS)
 
 test-observe: $(READY) ## a real Prometheus against the service (Debian or Ubuntu)
 	@$(BIN)/pytest tests/observe $(ARGS)
