@@ -109,8 +109,7 @@ class Source:
 class Scratch:
     """Memory that batch after batch is written to, one at a time.
 
-    Memory that is asked for anew is cleared by the system, page by page: that took
-    half as long as writing the fields.
+    Memory that is asked for anew would be cleared by the system, page by page.
     """
 
     def __init__(self) -> None:
