@@ -225,7 +225,10 @@ class Service:
         codec = ProfileCodec(ProfileSchema.of(plan))
         control = Control(settings)
         stack.callback(control.close)
-        cluster, agreement = await self._agreed(control, plan, codec)
+        agreed = await self._agreed(control, plan, codec)
+        if agreed is None:
+            return
+        cluster, agreement = agreed
         following = _in_thread("control", self._follower.run)
         stack.push_async_callback(self._unfollow, following)
         runners: list[asyncio.Future[None]] = []
@@ -245,24 +248,7 @@ class Service:
             )
             runners.append(_in_thread("aggregate", aggregate.run))
         if "upload" in self._stages:
-            warm_rendering()
-            percent.warm()
-            uploading = agreement.copy()
-            renderer = RowRenderer(plan.attributes, uploading.codec)
-            upload = UploadStage(
-                settings,
-                renderer,
-                self.metrics,
-                self.health,
-                self._clock,
-                renew=partial(_renewed, uploading, control),
-                board=self.board,
-                control=self._follower,
-                connect=partial(
-                    connect,
-                    on_statistics=ClientReport(self.metrics, "profiles", "upload"),
-                ),
-            )
+            upload = self._upload(plan, control, agreement)
             runners.append(asyncio.ensure_future(upload.run()))
         watch = TransactionWatch(
             settings,
@@ -318,15 +304,20 @@ class Service:
 
     async def _agreed(
         self, control: Control, plan: Plan, codec: ProfileCodec
-    ) -> tuple[Cluster, Agreement]:
-        """Agree, trying again until `startup_timeout` where only time is needed."""
+    ) -> tuple[Cluster, Agreement] | None:
+        """Agree, trying again until `startup_timeout` where only time is needed.
+
+        None: the service was told to stop meanwhile.
+        """
         deadline = self._clock.monotonic() + self._settings.startup_timeout
         while True:
             try:
                 return await asyncio.to_thread(self._agree, control, plan, codec)
             except PosConsumerError as error:
+                if error.retriable and self._stop.is_set():
+                    return None
                 late = self._clock.monotonic() + RETRY_SECONDS >= deadline
-                if not error.retriable or late or self._stop.is_set():
+                if not error.retriable or late:
                     raise
                 log.warning("starting: trying again", what=error.what)
                 await self._clock.sleep(RETRY_SECONDS)
@@ -372,6 +363,27 @@ class Service:
             or pseudonym_problem(view.generations, fingerprint)
         )
         return cluster, agreement
+
+    def _upload(
+        self, plan: Plan, control: Control, agreement: Agreement
+    ) -> UploadStage:
+        warm_rendering()
+        percent.warm()
+        uploading = agreement.copy()
+        return UploadStage(
+            self._settings,
+            RowRenderer(plan.attributes, uploading.codec),
+            self.metrics,
+            self.health,
+            self._clock,
+            renew=partial(_renewed, uploading, control),
+            board=self.board,
+            control=self._follower,
+            connect=partial(
+                connect,
+                on_statistics=ClientReport(self.metrics, "profiles", "upload"),
+            ),
+        )
 
     def _rekey(
         self,

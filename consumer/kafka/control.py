@@ -11,6 +11,7 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
+from consumer.errors import BrokerUnreachable
 from consumer.kafka.changelog import Changelog
 from consumer.kafka.control_records import ControlView, Record, encode
 from consumer.kafka.durable import DurableWriter
@@ -34,11 +35,19 @@ class Control:
         self._making = threading.Lock()
 
     def read(self, keep_waiting: Callable[[], bool] = lambda: True) -> ControlView:
-        """Read the topic from its start to its present end."""
+        """Read the topic from its start to its present end.
+
+        `BrokerUnreachable` where `keep_waiting` ends it before: a part is no answer,
+        since whoever took it for the whole would announce what is there already.
+        """
         view = ControlView()
         with closing(Changelog(self._settings)) as changelog:
             changelog.add({(self._topic, 0): 0})
-            while not changelog.idle and keep_waiting():
+            while not changelog.idle:
+                if not keep_waiting():
+                    raise BrokerUnreachable(
+                        f"Reading {self._topic} was given up before its end."
+                    )
                 for tail in changelog.read(READ_SECONDS):
                     records = zip(tail.keys, tail.values, strict=True)
                     view = view.with_records(records, tail.next_offset)

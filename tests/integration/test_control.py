@@ -88,6 +88,13 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def test_a_part_of_it_is_never_taken_for_the_whole(control: Control) -> None:
+    """A service that is told to stop while it reads has read nothing."""
+    control.put(Generation(1, 7, "{}", {"orders": "count"}, 2))
+    with pytest.raises(BrokerUnreachable, match="was given up before its end"):
+        control.read(lambda: False)
+
+
 def test_what_was_put_is_read_whole_and_followed(
     settings: Settings, control: Control
 ) -> None:

@@ -77,13 +77,20 @@ time_zone = "{ZONE}"
 
 
 class ShiftedClock(SystemClock):
-    """The machine's clock, but `ahead` of it by so many seconds."""
+    """The machine's clock, but `ahead` of it by so many seconds.
+
+    Days pass by both clocks: nobody has set the wall clock.
+    """
 
     ahead = 0.0
 
     def now(self) -> float:
         """Give the shifted time."""
-        return time.time() + self.ahead
+        return super().now() + self.ahead
+
+    def monotonic(self) -> float:
+        """Give the shifted time since some moment."""
+        return super().monotonic() + self.ahead
 
 
 class Days:
