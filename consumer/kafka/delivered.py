@@ -8,6 +8,7 @@ so it is done on a thread, and the answer is had at a later call.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
@@ -32,19 +33,20 @@ class Delivered:
         self._asked: dict[tuple[int, int], Future[bool]] = {}
 
     def __call__(self, partition: int, offset: int) -> bool:
-        """Tell what the last answer was; a question without one is asked anew."""
+        """Tell what the last answer was; until it is yes the question is asked anew."""
         place = partition, offset
         asked = self._asked.get(place)
-        if asked is None:
+        if asked is not None and not asked.done():
+            return False
+        answer = False
+        if asked is not None:
+            with suppress(PosConsumerError):  # whoever needs an answer waits
+                answer = asked.result()
+        if answer:
+            del self._asked[place]
+        else:
             self._asked[place] = self._worker.submit(self._ask, partition, offset)
-            return False
-        if not asked.done():
-            return False
-        del self._asked[place]
-        try:
-            return asked.result()
-        except PosConsumerError:
-            return False  # it is asked again; whoever needs an answer waits
+        return answer
 
     def close(self) -> None:
         """Ask no more; what is being asked comes to nothing."""
