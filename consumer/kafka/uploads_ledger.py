@@ -26,10 +26,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from consumer.errors import BrokerUnreachable, PartitionHalt
 from consumer.kafka.clients import broker_error, client_options
 from consumer.kafka.durable import DurableWriter
+from consumer.kafka.ends import Ends, Place
 from consumer.kafka.profiles_ranges import available
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from consumer.config import Settings
 
@@ -167,10 +168,12 @@ class UploadsLedger:
         self._writer.write([(partition, batch, None) for partition in partitions])
 
     def read_open(self, partitions: Collection[int]) -> OpenEntries:
-        """Read these partitions to their ends and return what is open in them.
+        """Read these partitions to their present ends; return what is open in them.
 
+        A ledger that is written to all the while has no end that could be waited for.
         BrokerUnreachable if the ends are not reached in time.
         """
+        ends = Ends(self._settings).ask((self._topic, number) for number in partitions)
         options = self._settings.kafka.for_consumer() | {
             "group.id": f"{self._settings.upload_group}-ledger",
             "enable.auto.commit": "false",
@@ -180,41 +183,11 @@ class UploadsLedger:
         }
         consumer = Consumer(client_options(self._settings, "uploads", options))
         try:
-            return self._read(consumer, partitions)
+            values = read_to(consumer, ends)
         except KafkaException as error:
             raise broker_error(error, "reading the uploads ledger") from error
         finally:
             consumer.close()
-
-    def close(self) -> None:
-        """Let go of the broker; everything written was durable before."""
-        self._writer.close()
-
-    def _read(self, consumer: Consumer, partitions: Collection[int]) -> OpenEntries:
-        consumer.assign([TopicPartition(self._topic, p, 0) for p in partitions])
-        values: dict[tuple[int, bytes | None], bytes] = {}
-        missing = set(partitions)
-        silent = 0.0
-        while missing and silent < READ_SECONDS:
-            records = available(consumer, _BATCH, 1.0)
-            silent = 0.0 if records else silent + 1.0
-            for record in records:
-                error = record.error()
-                partition = cast("int", record.partition())
-                if error is None:
-                    place = (partition, record.key())
-                    values.pop(place, None)
-                    if (value := record.value()) is not None:
-                        values[place] = value
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                    missing.discard(partition)
-                elif not error.retriable():
-                    raise broker_error(error, "reading the uploads ledger")
-        if missing:
-            raise BrokerUnreachable(
-                f"The uploads ledger, partitions {sorted(missing)}, could not be read "
-                f"to its end: {READ_SECONDS:g} s passed without a record."
-            )
         found = OpenEntries()
         for (partition, key), value in values.items():
             try:
@@ -222,3 +195,42 @@ class UploadsLedger:
             except PartitionHalt as halt:
                 found.unreadable[partition] = halt
         return found
+
+    def close(self) -> None:
+        """Let go of the broker; everything written was durable before."""
+        self._writer.close()
+
+
+def read_to(
+    consumer: Consumer, ends: Mapping[Place, int]
+) -> dict[tuple[int, bytes | None], bytes]:
+    """Read partitions to the given ends; the latest value by partition and key.
+
+    Their ends are not waited for: somebody may write to them all the while.
+    """
+    consumer.assign([TopicPartition(topic, number, 0) for topic, number in ends])
+    values: dict[tuple[int, bytes | None], bytes] = {}
+    left = {number: end for (_, number), end in ends.items() if end}
+    silent = 0.0
+    while left and silent < READ_SECONDS:
+        records = available(consumer, _BATCH, 1.0)
+        silent = 0.0 if records else silent + 1.0
+        for record in records:
+            partition = cast("int", record.partition())
+            if (error := record.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                    left.pop(partition, None)
+                elif not error.retriable():
+                    raise broker_error(error, "reading the uploads ledger")
+                continue
+            values.pop((partition, record.key()), None)
+            if (value := record.value()) is not None:
+                values[partition, record.key()] = value
+            if cast("int", record.offset()) + 1 >= left.get(partition, 0):
+                left.pop(partition, None)
+    if left:
+        raise BrokerUnreachable(
+            f"The uploads ledger, partitions {sorted(left)}, could not be read to its "
+            f"end: {READ_SECONDS:g} s passed without a record."
+        )
+    return values

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import PartitionHalt
-from consumer.kafka.uploads_ledger import Entry, decode, encode
+from consumer.kafka.uploads_ledger import Entry, decode, encode, read_to
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer
 
 TIMES = st.floats(0, 2e9)
 OFFSETS = st.integers(0, 2**62)
@@ -63,3 +67,62 @@ def test_the_documented_form_is_what_is_written() -> None:
     assert json.loads(encode(entry.accept("id", "url", 8.0, None)))["state"] == (
         "accepted"
     )
+
+
+@dataclass
+class Busy:
+    """A consumer of a partition that somebody writes to faster than it reads."""
+
+    given: int = 0
+    assigned: list[Any] = field(default_factory=list)
+
+    def assign(self, places: list[Any]) -> None:
+        """Note what is to be read."""
+        self.assigned = places
+
+    def poll(self, _timeout: float) -> Any:  # noqa: ANN401 - a client's record
+        """Give one more record: there always is one."""
+        self.given += 1
+        return Written(self.given - 1)
+
+    def consume(self, most: int, _timeout: float) -> list[Any]:
+        """Give a few more."""
+        return [self.poll(0.0) for _ in range(min(most, 3))]
+
+
+@dataclass
+class Written:
+    """A record of partition 2."""
+
+    at: int
+
+    def error(self) -> None:
+        """None: no end is ever met."""
+
+    def partition(self) -> int:
+        """Give its partition."""
+        return 2
+
+    def offset(self) -> int:
+        """Give its offset."""
+        return self.at
+
+    def key(self) -> bytes:
+        """One of two batches."""
+        return b"ab"[self.at % 2 : self.at % 2 + 1]
+
+    def value(self) -> bytes | None:
+        """Nothing after a while."""
+        return b"%d" % self.at if self.at < 7 else None
+
+
+def test_a_ledger_that_is_written_to_all_the_while_is_read_to_the_end_it_had() -> None:
+    """What comes behind that end is not waited for; the latest values count."""
+    busy = Busy()
+    values = read_to(cast("Consumer", busy), {("uploads", 2): 6, ("uploads", 3): 0})
+    assert [(one.topic, one.partition) for one in busy.assigned] == [
+        ("uploads", 2),
+        ("uploads", 3),
+    ]
+    assert busy.given == 8  # two calls of four
+    assert values == {(2, b"a"): b"6"}
