@@ -336,7 +336,7 @@ async def test_a_post_without_an_answer_is_repeated_in_the_end(site: Site) -> No
     await asyncio.gather(task, return_exceptions=True)
     async with site.running(settings):
         await until(lambda: site.committed() == site.ends(), off_loop=True)
-        assert len(site.uploads()) == 20
+        assert len(site.uploads()) >= 20  # they may have come once more by now
         site.produce([("v-3", 2, "newer")])
         await until(lambda: len(site.uploads()) >= 30)
         await until(lambda: site.open_batches() == 0, off_loop=True)
