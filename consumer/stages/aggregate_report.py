@@ -6,7 +6,6 @@ Used by the stage's thread only. It is told facts once a batch, never once an ev
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -59,9 +58,7 @@ class AggregateReport(LoopReport):
         if prepared.erased:
             metrics.filtered_events.labels("erased").inc(prepared.erased)
         metrics.conflicts.inc(len(prepared.verdicts.conflicts))
-        reasons = Counter(one.reason for one in prepared.verdicts.dead_letters)
-        for reason, count in reasons.items():
-            metrics.dead_letters.labels(reason).inc(count)
+        self.refused(prepared.verdicts)
         written = sum(len(output.profiles) for output in prepared.outputs.values())
         metrics.profiles_written.inc(written)
         metrics.batch_records.observe([len(prepared.records)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,7 +11,7 @@ from consumer.errors import BrokerUnreachable, Fenced, ProducerFenced
 
 if TYPE_CHECKING:
     from consumer.errors import PosConsumerError
-    from consumer.frames import Records
+    from consumer.frames import Records, Verdicts
     from consumer.kafka.input import Rebalance
     from consumer.telemetry.health import Component
     from consumer.telemetry.labels import Stage
@@ -35,6 +36,12 @@ class LoopReport:
         self._metrics.consumed_bytes.labels(self._stage).inc(size)
         self._metrics.batches.labels(self._stage).inc()
         return size
+
+    def refused(self, verdicts: Verdicts) -> None:
+        """Count a batch's dead letters by reason."""
+        reasons = Counter(one.reason for one in verdicts.dead_letters)
+        for reason, count in reasons.items():
+            self._metrics.dead_letters.labels(reason).inc(count)
 
     def rebalanced(self, change: Rebalance) -> None:
         """Count and log what changed hands."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consumer.stages.loop_report import LoopReport
@@ -38,9 +37,7 @@ class RekeyReport(LoopReport):
         metrics.rekeyed_records.inc(len(rekeyed.rows))
         for outcome, count in rekeyed.ended().items():
             metrics.records.labels(outcome.label).inc(count)
-        reasons = Counter(one.reason for one in rekeyed.verdicts.dead_letters)
-        for reason, count in reasons.items():
-            metrics.dead_letters.labels(reason).inc(count)
+        self.refused(rekeyed.verdicts)
 
     def show(
         self,
