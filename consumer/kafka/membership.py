@@ -6,6 +6,9 @@
 | another strategy | all at once: each rebalance takes all and gives all |
 | `group.protocol = "consumer"` (KIP-848, the broker assigns) | one by one |
 
+By KIP-848 the session, too, is the broker's: how long a member may be silent is a
+setting of the group.
+
 librdkafka wants partitions that move one by one to be taken and given up with its
 incremental calls, and all others with the plain ones; it refuses to mix them.
 """
@@ -14,18 +17,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    ConfigResource,
+    ResourceType,
+)
+
+from consumer.kafka.clients import admin_client
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from confluent_kafka import Consumer, TopicPartition
 
+    from consumer.config import Settings
+
 PROTOCOL: Final = "group.protocol"
 CLASSIC: Final = "classic"
 STRATEGY: Final = "partition.assignment.strategy"
+SESSION: Final = "session.timeout.ms"
+SESSION_OF_GROUP: Final = "consumer.session.timeout.ms"
+DEFAULT_SESSION: Final = 45.0
+"""Seconds: of librdkafka, and the least that a broker allows by KIP-848 unless told."""
+
 COOPERATIVE: Final = "cooperative-sticky"
 # Of no use to a client that joins no group, and refused by librdkafka where they do
 # not fit each other.
 OF_MEMBERS: Final = (PROTOCOL, "group.instance.id", "group.remote.assignor", STRATEGY)
+
+
+_ASK_SECONDS: Final = 30.0
+
+log = structlog.get_logger(__name__)
 
 
 class Membership:
@@ -34,11 +58,35 @@ class Membership:
     def __init__(self, options: Mapping[str, str]) -> None:
         """Read librdkafka's options; `options` are they with our default strategy."""
         self.options = dict(options)
-        if self.options.get(PROTOCOL, CLASSIC).lower() == CLASSIC:
+        self.classic = self.options.get(PROTOCOL, CLASSIC).lower() == CLASSIC
+        if self.classic:
             self.options.setdefault(STRATEGY, COOPERATIVE)
             self.incremental = self.options[STRATEGY].strip() == COOPERATIVE
         else:
             self.incremental = True
+
+    def session_seconds(self, settings: Settings, group: str) -> float:
+        """Return how long a member of `group` may be silent before others take over.
+
+        Blocks where the broker has to be asked.
+        """
+        if self.classic:
+            text = self.options.get(SESSION)
+            return DEFAULT_SESSION if text is None else float(text) / 1_000
+        resource = ConfigResource(ResourceType.GROUP, group)
+        admin = admin_client(settings)  # has to live until the answer is there
+        asked = admin.describe_configs([resource], request_timeout=_ASK_SECONDS)
+        try:
+            return float(str(asked[resource].result()[SESSION_OF_GROUP].value)) / 1_000
+        except (KafkaException, KeyError) as error:
+            log.warning(
+                "The session timeout of the group cannot be read; it is taken to be "
+                "the default. If it is shorter, allow DescribeConfigs on the group.",
+                group=group,
+                seconds=DEFAULT_SESSION,
+                error=str(error),
+            )
+            return DEFAULT_SESSION
 
     def take(
         self,

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
@@ -72,7 +72,6 @@ REVOKE_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.1
 _TABLE_SECONDS: Final = 30.0
 _JOIN_AGAIN_SECONDS: Final = 1.0
-_SESSION_SECONDS: Final = 45.0  # librdkafka's default
 _OURS: Final = {
     "enable.auto.commit": "false",
     "enable.auto.offset.store": "false",
@@ -88,7 +87,9 @@ _OURS: Final = {
 class ProfilesReader:
     """Reads `profiles` for the upload group; an async context manager.
 
-    Everything but `owns` is called on the event loop it was opened on.
+    Everything but `owns` is called on the event loop it was opened on. `losses` counts
+    how often each partition has left, from that very moment; `committed_at` (monotonic)
+    is when the last commit that succeeded was asked for.
     """
 
     def __init__(
@@ -105,15 +106,16 @@ class ProfilesReader:
             **_OURS,
             "group.id": settings.upload_group,
         }
+        self._group = settings.upload_group
         self._membership = Membership(options)
-        session = float(options.get("session.timeout.ms", _SESSION_SECONDS * 1_000))
-        self.session_seconds = session / 1_000
+        self._settings = settings
         self._options = client_options(settings, "upload", self._membership.options)
         try:
             self._consumer = Consumer(self._options)
         except KafkaException as error:
             raise option_refused(error) from error
         self._clock = clock
+        self.session_seconds = 0.0  # until the group was asked nobody may call
         self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._pump, name="profiles-pump")
         self._stop = threading.Event()
@@ -133,12 +135,16 @@ class ProfilesReader:
         self._committed: dict[int, int] = {}
         self.partitions = 0
         self.committed_at = float("-inf")
+        self.losses: Counter[int] = Counter()
 
     async def __aenter__(self) -> Self:
         """Find the topic and start the pump; TopicAbsent if there is none."""
         self._loop = asyncio.get_running_loop()
         try:
             self.partitions = await asyncio.to_thread(self._count_partitions)
+            self.session_seconds = await asyncio.to_thread(
+                self._membership.session_seconds, self._settings, self._group
+            )
         except BaseException:
             self._consumer.close()
             raise
@@ -417,6 +423,7 @@ class ProfilesReader:
 
     def _forget(self, partitions: Iterable[int]) -> None:
         for number in partitions:
+            self.losses[number] += 1
             self._epochs.pop(number, None)
             self._assignment.discard(number)
             self._begun.discard(number)

@@ -30,6 +30,9 @@ CallKind = Literal["submit", "status", "fetch"]
 _LOOK_AGAIN: Final = 1.0
 """Seconds at most until ownership, holds and clocks are looked at again."""
 
+_LATE: Final = 1.0
+"""Seconds after which a slot that was granted is lost."""
+
 _WINDOW: Final = 60.0
 """Seconds in which Target counts calls."""
 
@@ -55,7 +58,7 @@ class CallGate:
         self._clock = clock
         self._owned = owned
         self._fresh = fresh
-        self._waiting: dict[CallKind, deque[asyncio.Future[None]]] = {
+        self._waiting: dict[CallKind, deque[asyncio.Future[float]]] = {
             "submit": deque(),
             "status": deque(),
             "fetch": deque(),
@@ -70,10 +73,14 @@ class CallGate:
 
     async def take(self, kind: CallKind) -> None:
         """Return when one call of this kind may be started."""
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[kind].append(granted)
-        self._wanted.set()
-        await granted
+        while True:
+            granted: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+            self._waiting[kind].append(granted)
+            self._wanted.set()
+            granted_at = await granted
+            # a process that was frozen meanwhile has slept through its slot
+            if self._clock.monotonic() - granted_at < _LATE:
+                return
 
     def hold(self, seconds: float) -> None:
         """Let nothing through for so long: all calls share the account."""
@@ -138,7 +145,7 @@ class CallGate:
         asks = self._waiting["status"] or self._waiting["fetch"]
         if asks and status_may_go(self._since_status, files_wait=bool(files)):
             self._since_status = 0
-            asks.popleft().set_result(None)
+            asks.popleft().set_result(self._granted_at)
         else:
             self._since_status += 1
-            files.popleft().set_result(None)
+            files.popleft().set_result(self._granted_at)

@@ -43,7 +43,7 @@ from consumer.telemetry.status import StatusBoard
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from consumer.clock import Clock
@@ -134,10 +134,13 @@ class UploadStage:
         self._stopped = asyncio.Event()
         self._deadline = float("inf")
         self._task: asyncio.Task[None] | None = None
+        self._aborted = False
 
     async def run(self) -> None:
         """Upload until drained; a PosConsumerError tells what a person must mend."""
         self._task = asyncio.current_task()
+        if self._aborted:
+            raise asyncio.CancelledError
         self.state = State.RUNNING
         try:
             async with AsyncExitStack() as stack:
@@ -162,7 +165,8 @@ class UploadStage:
             await self._stopped.wait()
 
     def abort(self) -> None:
-        """Stop at once; `run` ends as cancelled."""
+        """Stop at once; `run` ends as cancelled, also one that has yet to begin."""
+        self._aborted = True
         if self._task is not None:
             self._task.cancel()
 
@@ -202,6 +206,7 @@ class UploadStage:
             renew=self._renew,
             give_up=self._give_up,
             refused=self._refused,
+            confirmed=self._confirmed,
             calling=calling,
         )
         if to.tokens is not None:
@@ -354,10 +359,18 @@ class UploadStage:
 
     async def _fresh(self) -> bool:
         """Whether the group has confirmed our membership lately enough to call."""
-        oldest = self._reader.session_seconds / 2
-        if self._clock.monotonic() - self._reader.committed_at >= oldest:
+        if not self._confirmed():
             await self._commit()
-        return self._clock.monotonic() - self._reader.committed_at < oldest
+        return self._confirmed()
+
+    def _confirmed(self, partitions: Iterable[int] = ()) -> bool:
+        reader, context = self._reader, self._context
+        age = self._clock.monotonic() - reader.committed_at
+        return age < reader.session_seconds / 2 and all(
+            # one that the loop has yet to hear of, behind a partition being taken over
+            reader.losses[number] == context.losses[number]
+            for number in partitions
+        )
 
     async def _halt(self, partition: int, halt: PartitionHalt) -> None:
         """Stop one partition until a person has acted; its offsets stay."""

@@ -15,7 +15,7 @@ from consumer.target.expiry import token_expiry
 from consumer.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     import pyarrow as pa
 
@@ -94,11 +94,12 @@ class UploadContext:
     `calling` are the partitions whose slots may be used and whose rows may be sent,
     `held` those whose answers still count; a partition that leaves is first taken from
     `calling`. `losses` counts how often each has left: rows that were read before a
-    loss are not sent after it, also where the partition has come back. `changed` is set
-    whenever rows or batches have moved. `put_down` are the offsets of rows that Target
-    refuses, by partition: they are not sent again for an older batch. `renew`
-    takes up what was announced lately, and blocks; `give_up` leaves a partition to its
-    next owner.
+    loss are not sent after it, also where the partition has come back. `confirmed`
+    tells whether the group has counted us in lately (who was frozen knows of no loss
+    until it has asked) and `losses` are all there are. `changed` is set whenever rows
+    or batches have moved. `put_down` are the offsets of rows that Target refuses, by
+    partition: they are not sent again for an older batch. `renew` takes up what was
+    announced lately, and blocks; `give_up` leaves a partition to its next owner.
     """
 
     settings: Settings
@@ -116,6 +117,7 @@ class UploadContext:
     commit: Callable[[], Awaitable[None]]
     halt: Callable[[int, PartitionHalt], Awaitable[None]]
     refused: Callable[[str], None]
+    confirmed: Callable[[Iterable[int]], bool]
     renew: Callable[[], bool]
     give_up: Callable[[int, PartitionHalt], Awaitable[None]]
     blocking: Blocking = asyncio.to_thread

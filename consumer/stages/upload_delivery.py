@@ -179,9 +179,6 @@ class Delivery:
         sealed = upload.sealed
         while True:
             upload.laps.to("wait_budget")
-            # Not behind the gate: who is frozen there is past the last look at whether
-            # its partitions are still its own.
-            failpoint("before-post")
             await context.gate.take("submit")
             upload.laps.to("settle")
             granted()
@@ -215,8 +212,11 @@ class Delivery:
 
     def _ours(self, upload: _Upload) -> bool:
         """Whether its partitions have been ours since before it was sealed."""
-        return upload.sealed.partitions <= self._context.calling and all(
-            self._kept(upload, number) for number in upload.sealed.partitions
+        partitions, context = upload.sealed.partitions, self._context
+        return (
+            partitions <= context.calling
+            and all(self._kept(upload, number) for number in partitions)
+            and context.confirmed(partitions)
         )
 
     def _kept(self, upload: _Upload, partition: int) -> bool:
@@ -246,7 +246,10 @@ class Delivery:
         upload.attempt += 1
         upload.laps.to("post")
         context.report.call("submit")
-        reply = await context.client.submit(upload.parts, context.token())
+        failpoint("before-post")
+        reply = await context.client.submit(
+            upload.parts, context.token(), lambda: self._ours(upload)
+        )
         failpoint("after-post")
         upload.laps.to("settle")
         outcome = classify(reply, context.clock.now())

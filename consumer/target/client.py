@@ -6,7 +6,7 @@ profile token goes to the endpoint alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
@@ -80,17 +80,26 @@ class TargetClient:
         if self._session is not None:
             await self._session.close()
 
-    async def submit(self, parts: tuple[bytes, memoryview], token: str) -> Reply:
+    async def submit(
+        self,
+        parts: tuple[bytes, memoryview],
+        token: str,
+        may_go: Callable[[], bool] = lambda: True,
+    ) -> Reply:
         """POST a batch file, given as the parts that make it up, in order.
 
-        An empty token sends none. Never raises for anything that the network does.
+        `may_go` is asked before each piece: where it says no, the rest is kept back and
+        the call ends as not sent, for a file without its end is none. An empty token
+        sends none. Never raises for anything that the network does.
         """
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
             "Content-Length": str(sum(len(part) for part in parts)),
         }
-        file = _File(parts)
+        file = _File(parts, may_go)
         reply = await self._call("POST", self.batch_url, headers, token, file.pieces())
+        if file.kept_back:
+            return Reply(failure=Failure.NOT_SENT, detail="kept back before its end")
         if reply.failure is Failure.NO_ANSWER and not file.out:
             return replace(reply, failure=Failure.CUT_OFF)
         return reply
@@ -149,12 +158,20 @@ class TargetClient:
             return Reply(failure=Failure.NO_ANSWER, detail=_told(error))
 
 
+class _KeptBackError(OSError):
+    """Ends a call whose file may go no further."""
+
+
 class _File:
     """A file on its way out; `out` once its last piece was handed to the socket."""
 
-    def __init__(self, parts: tuple[bytes, memoryview]) -> None:
+    def __init__(
+        self, parts: tuple[bytes, memoryview], may_go: Callable[[], bool]
+    ) -> None:
         self._parts = parts
+        self._may_go = may_go
         self.out = False
+        self.kept_back = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
         left = sum(len(part) for part in self._parts)
@@ -162,6 +179,9 @@ class _File:
             view = memoryview(part)
             for start in range(0, len(view), _PIECE):
                 piece = bytes(view[start : start + _PIECE])
+                if not self._may_go():
+                    self.kept_back = True
+                    raise _KeptBackError
                 left -= len(piece)
                 self.out = left == 0  # said before: nobody may come back to say it
                 yield piece

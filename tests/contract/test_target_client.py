@@ -157,6 +157,24 @@ async def test_a_server_that_hangs_up_on_a_large_file_leaves_no_doubt(
             assert isinstance(outcome, Split)
 
 
+@pytest.mark.parametrize("asked", [0, 3, 16])
+async def test_a_file_can_be_kept_back_before_its_end(opened: Open, asked: int) -> None:
+    """Whoever loses its partitions on the way sends no last piece: no file is taken."""
+    site = await opened()
+    parts = file([(f"visitor-{number}", "x" * 200) for number in range(20_000)])
+    left = iter([True] * asked)
+    async with TargetClient(site.sandbox.endpoint, "acme") as client:
+        reply = await client.submit(parts, "", lambda: next(left, False))
+        outcome = classify(reply, site.clock.now())
+        assert isinstance(outcome, Retry)
+        assert not outcome.ambiguous
+        assert not outcome.cut_off
+        assert next(left, None) is None, "it was not sent as far as it might"
+        assert list(site.sandbox.account.batches()) == []
+        assert isinstance(classify(await client.submit(parts, ""), 0.0), Accepted)
+    assert len(list(site.sandbox.account.batches())) == 1
+
+
 async def test_a_small_file_without_an_answer_stays_in_doubt(opened: Open) -> None:
     """One piece may have arrived in whole before the connection went."""
     site = await opened()

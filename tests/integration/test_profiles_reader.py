@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from consumer.clock import SystemClock
 from consumer.config import Settings
@@ -103,6 +110,25 @@ async def test_the_next_reader_starts_at_the_committed_offsets(
         batches, _ = await take(reader, all_read)
     firsts = {b.partition: b.offsets[0] for b in reversed(batches) if len(b.offsets)}
     assert firsts == {0: 600, 1: 0}
+
+
+async def test_the_session_is_the_groups_where_the_broker_keeps_it(
+    settings: Settings, kafka: EmbeddedKafka
+) -> None:
+    """By KIP-848 no option of ours says when others take over: it is asked for."""
+    settings.kafka.consumer["group.protocol"] = "consumer"
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    entry = ConfigEntry(
+        "consumer.session.timeout.ms",
+        "50000",
+        incremental_operation=AlterConfigOpType.SET,
+    )
+    group = ConfigResource(
+        ResourceType.GROUP, settings.upload_group, incremental_configs=[entry]
+    )
+    await asyncio.to_thread(admin.incremental_alter_configs([group])[group].result, 10)
+    async with ProfilesReader(settings, SystemClock()) as reader:
+        assert reader.session_seconds == 50.0
 
 
 async def _after_close(reader: ProfilesReader) -> None:

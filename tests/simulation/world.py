@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -100,13 +101,15 @@ class InProcessTarget:
         self._account = world.account
 
     async def submit(  # noqa: PLR0911 - a return for each way it can end
-        self, parts: tuple[bytes, memoryview], token: str
+        self, parts: tuple[bytes, memoryview], token: str, may_go: Callable[[], bool]
     ) -> Reply:
         """Take a file, with what is ordered to go wrong; an answer takes its time."""
         del token
         allowed = self._called(Endpoint.SUBMIT, sum(map(len, parts)))
         fault = self._account.fault(Endpoint.SUBMIT) if allowed else None
         await self._world.clock.sleep(self._world.random.uniform(0.2, 4.0))
+        if not may_go():
+            return Reply(failure=Failure.NOT_SENT, detail="kept back")
         if not allowed:
             self._account.violated(Endpoint.SUBMIT, "more calls a minute than allowed")
             return Reply(503)
@@ -260,6 +263,7 @@ class Reader:
         self._epochs: dict[int, int] = {}
         self._positions: dict[int, int] = {}
         self._told: dict[int, tuple[int, int]] = {}
+        self.losses: Counter[int] = Counter()
 
     async def change(self) -> Change:
         """Wait for the next change of assignment."""
@@ -352,6 +356,7 @@ class Reader:
 
     def _forget(self, partitions: Collection[int]) -> None:
         for partition in partitions:
+            self.losses[partition] += 1
             self._epochs.pop(partition, None)
             self._positions.pop(partition, None)
 

@@ -107,6 +107,25 @@ async def test_nothing_passes_while_the_membership_is_in_doubt(
     assert len(replica.calls) == 1
 
 
+async def test_a_slot_that_was_slept_through_is_lost(clock: ManualClock) -> None:
+    """A process may be frozen between the grant and the call: it asks anew."""
+    replica = Replica(clock, {3})
+    freezes = iter([30.0, 30.0])
+
+    async def fresh() -> bool:
+        asyncio.get_running_loop().call_soon(clock.advance, next(freezes, 0.0))
+        return True
+
+    replica.gate._fresh = fresh
+    replica.ask("submit")
+    await clock.run_for(120)
+    ((at, _),) = replica.calls
+    assert next(freezes, None) is None
+    slot = SLOTS.at(at)
+    assert slot % SLOTS.partitions == 3
+    assert SLOTS.start(slot) <= at < SLOTS.start(slot) + 1.0
+
+
 async def test_slots_of_partitions_that_left_are_not_used(clock: ManualClock) -> None:
     """A slot that was waited for is given up when its partition goes."""
     replica = Replica(clock, {3})

@@ -30,11 +30,8 @@ class _Fakes(SimpleNamespace):
         return function(*args)
 
 
-async def test_rows_from_before_a_loss_are_not_sent_after_it() -> None:
-    """Not even where the partition is back; and their intent is its next owner's.
-
-    Who had it in between may have committed past the rows, counting on the intent.
-    """
+def sealed_row() -> tuple[_Fakes, Sealed, list[list[int]]]:
+    """Make a context with one sealed row, and the list of the intents it ends."""
     pending = Pending(Limits(10, 10, 1_000_000, 1.0, 1_000_000), 0)
     row = {
         "visitor": ["a"],
@@ -55,16 +52,26 @@ async def test_rows_from_before_a_loss_are_not_sent_after_it() -> None:
         calling={PARTITION},
         held={PARTITION},
         losses=Counter[int](),
+        confirmed=lambda _: True,
         changed=SimpleNamespace(set=lambda: None),
         ledger=SimpleNamespace(
             write=lambda _: None, end=lambda _, where: ended.append(where)
         ),
     )
+    return context, sealed, ended
+
+
+async def test_rows_from_before_a_loss_are_not_sent_after_it() -> None:
+    """Not even where the partition is back; and their intent is its next owner's.
+
+    Who had it in between may have committed past the rows, counting on the intent.
+    """
+    context, sealed, ended = sealed_row()
 
     async def lose_and_take_back(_: str) -> None:
         """Stand for the gate, where a frozen process may stand for long."""
         context.losses.update([PARTITION])
-        pending.drop([PARTITION])
+        context.pending.drop([PARTITION])
 
     context.gate = SimpleNamespace(take=lose_and_take_back)
     delivery = Delivery(context, SimpleNamespace(), b"visitor,a\n")  # type: ignore[arg-type]
@@ -72,4 +79,20 @@ async def test_rows_from_before_a_loss_are_not_sent_after_it() -> None:
     await delivery.deliver(sealed, lambda: None, {})  # there is no client to send it
 
     assert ended == []
-    assert pending.waiting == 0
+    assert context.pending.waiting == 0
+
+
+async def test_rows_are_given_back_while_the_membership_is_in_doubt() -> None:
+    """Who was frozen behind the gate sends nothing until the group has answered."""
+    context, sealed, ended = sealed_row()
+
+    async def freeze(_: str) -> None:
+        context.confirmed = lambda _: False
+
+    context.gate = SimpleNamespace(take=freeze)
+    delivery = Delivery(context, SimpleNamespace(), b"visitor,a\n")  # type: ignore[arg-type]
+
+    await delivery.deliver(sealed, lambda: None, {})  # there is no client to send it
+
+    assert ended == [[PARTITION]]
+    assert context.pending.waiting == 1
