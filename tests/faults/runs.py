@@ -53,7 +53,7 @@ def woken_zombie(arena: Arena, *names: str) -> None:
     arena.wait_ready(1)
     orders = []
     for round_, name in enumerate(names):
-        later = 3 + arena.random.randint(0, 5) + 40 * round_
+        later = 3 + arena.random.randint(0, 5) + 15 * round_
         orders.append(f"{name}:{1 if name.endswith('-restore') else later}:stop")
     zombie = arena.start(0, failpoint=",".join(orders))
     for _ in names:
