@@ -19,10 +19,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # documented 
 from bench.job import PARTITIONS
 from bench.recount import difference
 from consumer.errors import SandboxError
+from consumer.loading import load_plan
 from consumer.profiles.directory import StateDirectory
 from consumer.profiles.fold import packed_hashes
 from consumer.profiles.record import ProfileCodec, ProfileSchema
-from consumer.service import load_plan
 
 if TYPE_CHECKING:
     from bench.job import Run

@@ -29,9 +29,9 @@ from bench.job import CATEGORIES, LATEST_SKUS, Run
 from bench.meter import cpu_seconds
 from bench.target import receiver
 from consumer.errors import SandboxError
+from consumer.loading import load_plan
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
-from consumer.service import load_plan
 from consumer.target.batch_file import MOST_BYTES, body, encode_rows, header
 from consumer.target.client import TargetClient
 

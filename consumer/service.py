@@ -20,56 +20,24 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import structlog
 
 from consumer import __version__
-from consumer.errors import PartitionHalt, PosConsumerError
-from consumer.events.dead_letter_limits import DeadLetterLimits
-from consumer.events.decode import Decoder
-from consumer.events.framing import Header, Prefix
-from consumer.events.grace import SchemaGrace
-from consumer.events.json_codec import JsonCodec
-from consumer.events.mapping import Mapper
-from consumer.events.registered import RegisteredSchemas, cache_folder
-from consumer.events.schemas import OneSchema, SchemaFolder, read_codec
+from consumer.composition import Composition
+from consumer.errors import PosConsumerError
 from consumer.kafka.announcement import Announcement
-from consumer.kafka.changelog import Changelog
 from consumer.kafka.clients import librdkafka_version, wait_for_broker
 from consumer.kafka.control import Control
 from consumer.kafka.control_follower import ControlFollower
-from consumer.kafka.delivered import Delivered
-from consumer.kafka.input import InputConsumer
-from consumer.kafka.registry import Registry
 from consumer.kafka.topics import Cluster, TopicAdmin
-from consumer.plan.compile import Plan, compile_plan
+from consumer.loading import load_plan
 from consumer.plan.pseudonyms import Pseudonyms
-from consumer.profiles.agenda import Agenda
 from consumer.profiles.directory import StateDirectory
-from consumer.profiles.fold import Fold
 from consumer.profiles.record import ProfileCodec, ProfileSchema
-from consumer.profiles.rows import RowRenderer, check_rendering
-from consumer.profiles.warm import warm_rendering
-from consumer.stages.aggregate import AggregateStage
-from consumer.stages.batch import BatchWork
-from consumer.stages.client_report import ClientReport
-from consumer.stages.daily import Daily
-from consumer.stages.erasure import Erasure
-from consumer.stages.generations import NO_WISHES, Agreement, Wishes, agree
-from consumer.stages.lifecycle import Partitions
-from consumer.stages.producers import Producers
-from consumer.stages.rebuild_progress import RebuildProgress
-from consumer.stages.rebuilt import Rebuilt
-from consumer.stages.rekey import RekeyStage
-from consumer.stages.rekey_positions import SourcePositions
-from consumer.stages.rekey_report import RekeyReport
-from consumer.stages.rekeying import Rekeying
-from consumer.stages.tick import Tick
+from consumer.stages.generations import NO_WISHES, Wishes, agree
 from consumer.stages.topic_problems import (
     cleanup_problem,
     count_problem,
     pseudonym_problem,
 )
 from consumer.stages.transaction_watch import TransactionWatch
-from consumer.stages.upload import UploadStage
-from consumer.stages.upload_connections import connect
-from consumer.target import percent
 from consumer.telemetry.health import Health
 from consumer.telemetry.history import History
 from consumer.telemetry.http import TelemetryServer
@@ -83,19 +51,19 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
     from consumer.config import Settings
-    from consumer.events.decode import Codec, Schemas
+    from consumer.events.decode import Schemas
     from consumer.kafka.control_records import ControlView
+    from consumer.plan.compile import Plan
+    from consumer.stages.aggregate import AggregateStage
+    from consumer.stages.rekey import RekeyStage
+    from consumer.stages.upload import UploadStage
 
 log = structlog.get_logger(__name__)
 
 Stage = Literal["rekey", "aggregate", "upload"]
 STAGES: Final[tuple[Stage, ...]] = ("rekey", "aggregate", "upload")
-# Longer than the longest single call that a loop makes to a broker.
-STALLED_AFTER_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 1.0
 CLOSING_SECONDS: Final = 2.0
-# Kept free below the topic's limit, for key, headers and the record's own frame.
-RECORD_OVERHEAD: Final = 2_048
 
 
 class State(enum.Enum):
@@ -105,43 +73,6 @@ class State(enum.Enum):
     RUNNING = "running"
     DRAINING = "draining"
     STOPPED = "stopped"
-
-
-def load_plan(settings: Settings) -> tuple[Plan, Schemas]:
-    """Compile the configuration against the newest schema.
-
-    Reads files only, unless a schema registry is configured.
-    """
-    schemas = schemas_of(settings)
-    _, codec = schemas.newest()
-    return checked_plan(settings, codec), schemas
-
-
-def schemas_of(settings: Settings) -> Schemas:
-    """Give the source of writer schemas that is configured."""
-    purchases = settings.purchases
-    if purchases.format == "json":
-        codec = JsonCodec(purchases.columns)
-        return OneSchema(codec, "[purchases.columns]", is_json=True)
-    if purchases.schema_file is not None:
-        file = purchases.schema_file
-        return OneSchema(read_codec(file), f"The schema {file}")
-    framing = Header() if purchases.schema_id == "header" else Prefix()
-    if purchases.schema_registry is None:
-        return SchemaFolder(purchases.schemas, framing)
-    folder = cache_folder(
-        settings.aggregate.state_dir, purchases.schema_registry, purchases.subject
-    )
-    registry = Registry(purchases.schema_registry, purchases.registry)
-    return RegisteredSchemas(registry, purchases.subject, folder, framing=framing)
-
-
-def checked_plan(settings: Settings, codec: Codec) -> Plan:
-    """Compile the configuration against one schema and try what it renders."""
-    plan = compile_plan(settings, codec.sample_frame())
-    for attribute in plan.attributes:
-        check_rendering(attribute)
-    return plan
 
 
 class Service:
@@ -165,8 +96,6 @@ class Service:
         self._stages = [s for s in stages if s != "rekey" or settings.rekeys]
         self._wishes = wishes
         self._stop = asyncio.Event()
-        self._forbidden: PartitionHalt | None = None
-        self._follower: ControlFollower
         self.metrics = metrics or Metrics()
         self.health = Health()
         self.board = StatusBoard()
@@ -221,38 +150,28 @@ class Service:
         starting.wait("waiting for a broker")
         if await self._unless_stopped(wait_for_broker(settings, self._clock)):
             return
-        # One a stage: each takes a later generation up at a moment of its own.
-        codec = ProfileCodec(ProfileSchema.of(plan))
         control = Control(settings)
         stack.callback(control.close)
-        agreed = await self._agreed(control, plan, codec)
-        if agreed is None:
+        parts = await self._agreed(control, plan, schemas)
+        if parts is None:
             return
-        cluster, agreement = agreed
-        following = _in_thread("control", self._follower.run)
-        stack.push_async_callback(self._unfollow, following)
+        follower = parts.follower
+        following = _in_thread("control", follower.run)
+        stack.push_async_callback(_unfollow, follower, following)
         runners: list[asyncio.Future[None]] = []
         rekey = aggregate = upload = None
         if directory is not None and "rekey" in self._stages:
-            rekey = self._rekey(plan, schemas, directory, cluster)
+            rekey = parts.rekey(directory)
             runners.append(_in_thread("rekey", rekey.run))
         if directory is not None and "aggregate" in self._stages:
-            aggregate = self._aggregate(
-                plan,
-                schemas,
-                codec,
-                directory,
-                cluster=cluster,
-                control=control,
-                agreement=agreement,
-            )
+            aggregate = parts.aggregate(directory)
             runners.append(_in_thread("aggregate", aggregate.run))
         if "upload" in self._stages:
-            upload = self._upload(plan, control, agreement)
+            upload = parts.upload()
             runners.append(asyncio.ensure_future(upload.run()))
         watch = TransactionWatch(
             settings,
-            cluster.partitions[settings.topics.profiles],
+            parts.cluster.partitions[settings.topics.profiles],
             clock=self._clock,
             health=self.health.component("transactions"),
         )
@@ -265,13 +184,6 @@ class Service:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         await self._drain([rekey, aggregate], upload, runners)
-
-    async def _unfollow(self, following: asyncio.Future[None]) -> None:
-        """End the follower of the control topic; only a bug makes it raise."""
-        self._follower.stop()
-        await asyncio.wait([following], timeout=CLOSING_SECONDS)
-        if following.done():
-            following.result()
 
     async def _drain(
         self,
@@ -303,8 +215,8 @@ class Service:
             )
 
     async def _agreed(
-        self, control: Control, plan: Plan, codec: ProfileCodec
-    ) -> tuple[Cluster, Agreement] | None:
+        self, control: Control, plan: Plan, schemas: Schemas
+    ) -> Composition | None:
         """Agree, trying again until `startup_timeout` where only time is needed.
 
         None: the service was told to stop meanwhile.
@@ -312,7 +224,7 @@ class Service:
         deadline = self._clock.monotonic() + self._settings.startup_timeout
         while True:
             try:
-                return await asyncio.to_thread(self._agree, control, plan, codec)
+                return await asyncio.to_thread(self._agree, control, plan, schemas)
             except PosConsumerError as error:
                 if error.retriable and self._stop.is_set():
                     return None
@@ -322,9 +234,7 @@ class Service:
                 log.warning("starting: trying again", what=error.what)
                 await self._clock.sleep(RETRY_SECONDS)
 
-    def _agree(
-        self, control: Control, plan: Plan, codec: ProfileCodec
-    ) -> tuple[Cluster, Agreement]:
+    def _agree(self, control: Control, plan: Plan, schemas: Schemas) -> Composition:
         """Check the topics and settle on a generation; blocks."""
         settings = self._settings
         admin = TopicAdmin(settings)
@@ -350,176 +260,31 @@ class Service:
             partial(Announcement, settings),
             read,
             plan,
-            codec,
+            ProfileCodec(ProfileSchema.of(plan)),
             partitions=count,
             at=self._clock.now(),
             wishes=self._wishes,
             pseudonyms=fingerprint,
         )
-        self._follower = ControlFollower(settings, control, view, self._clock)
-        self._forbidden = (
+        forbidden = (
             cleanup_problem(found, settings)
             or count_problem(settings, agreement.began_with, count)
             or pseudonym_problem(view.generations, fingerprint)
         )
-        return cluster, agreement
-
-    def _upload(
-        self, plan: Plan, control: Control, agreement: Agreement
-    ) -> UploadStage:
-        warm_rendering()
-        percent.warm()
-        uploading = agreement.copy()
-        return UploadStage(
-            self._settings,
-            RowRenderer(plan.attributes, uploading.codec),
-            self.metrics,
-            self.health,
+        return Composition(
+            settings,
             self._clock,
-            renew=partial(_renewed, uploading, control),
-            board=self.board,
-            control=self._follower,
-            connect=partial(
-                connect,
-                on_statistics=ClientReport(self.metrics, "profiles", "upload"),
-            ),
-        )
-
-    def _rekey(
-        self,
-        plan: Plan,
-        schemas: Schemas,
-        directory: StateDirectory,
-        cluster: Cluster,
-    ) -> RekeyStage:
-        settings, metrics = self._settings, self.metrics
-        topics = settings.topics
-        metrics.partitions.labels("rekey").set(cluster.partitions[topics.source])
-        source = InputConsumer(
-            settings, ClientReport(metrics, "source", "rekey"), stage="rekey"
-        )
-        health = self.health.component("rekey", stalled_after=STALLED_AFTER_SECONDS)
-        return RekeyStage(
-            settings,
-            source,
-            SourcePositions(
-                settings,
-                source,
-                Changelog(settings),
-                cluster,
-                forbidden=self._forbidden,
-            ),
-            Rekeying(
-                plan,
-                schemas,
-                largest_record=cluster.largest_records[topics.rekeyed],
-                grace=self._grace(),
-                limits=self._limits(),
-            ),
-            Producers(
-                settings, directory, ClientReport(metrics, "rekeyer"), stage="rekey"
-            ),
-            cluster=cluster,
-            metrics=metrics,
-            report=RekeyReport(metrics, self.board, health),
-            health=health,
-        )
-
-    def _aggregate(  # noqa: PLR0913 - the parts it joins
-        self,
-        plan: Plan,
-        schemas: Schemas,
-        codec: ProfileCodec,
-        directory: StateDirectory,
-        *,
-        cluster: Cluster,
-        control: Control,
-        agreement: Agreement,
-    ) -> AggregateStage:
-        settings = self._settings
-        count = cluster.partitions[settings.topics.purchases]
-        self.metrics.partitions.labels("aggregate").set(count)
-        source = InputConsumer(
-            settings, ClientReport(self.metrics, "purchases", "aggregate")
-        )
-        decoder = Decoder(schemas, Mapper(plan), self._grace())
-        agenda = Agenda(plan, codec, settings.profiles.expire_days)
-        partitions = Partitions(
-            settings,
-            directory,
-            source,
-            Changelog(settings),
-            cluster=cluster,
-            metrics=self.metrics,
-            board=self.board,
-            agreement=agreement,
-            rebuilt=Rebuilt(settings, directory, plan, decoder, control.read),
-            agenda=agenda,
-            forbidden=self._forbidden,
-        )
-        work = BatchWork(
             plan,
-            decoder,
-            codec,
-            generation=agreement.number,
-            largest_record=cluster.largest_records[settings.topics.profiles]
-            - RECORD_OVERHEAD,
-            limits=self._limits(),
-            agenda=agenda,
-            max_ahead=settings.purchases.max_ahead,
+            schemas,
+            cluster,
+            control,
+            ControlFollower(settings, control, view, self._clock),
+            agreement,
+            forbidden,
+            self.metrics,
+            self.board,
+            self.health,
         )
-        daily = None
-        if agenda:
-            daily = Daily(
-                Tick(plan, codec, agenda, generation=agreement.number),
-                self._clock,
-                zone=plan.zone or "UTC",
-                spread=settings.profiles.tick_over,
-                begin_anew=partitions.begin_agenda_anew,
-            )
-        erasure = Erasure(
-            codec,
-            Fold(plan, agreement.number),
-            self._follower,
-            self._clock,
-            Delivered(settings),
-            generation=agreement.number,
-            keep=settings.profiles.keep_erased,
-            plan=plan,
-        )
-        health = self.health.component("aggregate", stalled_after=STALLED_AFTER_SECONDS)
-        return AggregateStage(
-            settings,
-            directory,
-            source,
-            partitions,
-            work,
-            cluster=cluster,
-            metrics=self.metrics,
-            board=self.board,
-            health=health,
-            daily=daily,
-            erasure=erasure,
-            agreement=agreement,
-            view=lambda: self._follower.view,
-            progress=RebuildProgress(
-                control, lambda: self._follower.view, self._clock.now
-            ),
-        )
-
-    def _limits(self) -> DeadLetterLimits:
-        """Give when dead letters are too many."""
-        allowed = self._settings.dead_letters
-        return DeadLetterLimits(
-            allowed.max_in_a_row, allowed.max_ratio, allowed.ratio_over
-        )
-
-    def _grace(self) -> SchemaGrace | None:
-        """Let records wait for their schema where it may still be registered."""
-        purchases = self._settings.purchases
-        if purchases.schema_registry is None or not purchases.schema_grace:
-            return None
-        return SchemaGrace(purchases.schema_grace, self._clock.now)
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> bool:
         """Wait for a coroutine or for `stop`; tell whether it was the stop."""
@@ -534,9 +299,12 @@ class Service:
         return False
 
 
-def _renewed(agreement: Agreement, control: Control) -> bool:
-    """Look whether what we met was announced meanwhile, and is ours; blocks."""
-    return agreement.renew(control.read())
+async def _unfollow(follower: ControlFollower, following: asyncio.Future[None]) -> None:
+    """End the follower of the control topic; only a bug makes it raise."""
+    follower.stop()
+    await asyncio.wait([following], timeout=CLOSING_SECONDS)
+    if following.done():
+        following.result()
 
 
 def _in_thread(name: str, work: Callable[[], None]) -> asyncio.Future[None]:

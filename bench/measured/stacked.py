@@ -18,10 +18,10 @@ from consumer.events.mapping import Mapper
 from consumer.frames import Verdicts
 from consumer.kafka.input import InputConsumer
 from consumer.kafka.topics import MAX_RECORD_BYTES
+from consumer.loading import load_plan
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.store import PartitionStore, Position
 from consumer.profiles.write_back import WriteBackStore
-from consumer.service import load_plan
 from consumer.stages.batch import BatchWork, OpenPartition
 from consumer.telemetry.logging import configure_logging
 

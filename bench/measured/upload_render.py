@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from bench.check import latest
 from bench.meter import Meter, cpu_seconds
+from consumer.loading import load_plan
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
-from consumer.service import load_plan
 from consumer.target.batch_file import body, encode_rows
 
 if TYPE_CHECKING:

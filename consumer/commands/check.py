@@ -37,7 +37,7 @@ def check(
     """
     from consumer.config import load_settings
     from consumer.kafka.clients import check_options
-    from consumer.service import checked_plan
+    from consumer.loading import checked_plan
 
     settings = load_settings(config_file(context))
     check_options(settings.kafka)
@@ -82,7 +82,7 @@ def _from_file(path: Path) -> tuple[str, Codec]:
 def _newest(settings: Settings) -> tuple[str, Codec]:
     """Return the newest schema; of a folder, read them all, so that each is checked."""
     from consumer.events.schemas import SchemaFolder
-    from consumer.service import schemas_of
+    from consumer.loading import schemas_of
 
     schemas = schemas_of(settings)
     if not isinstance(schemas, SchemaFolder):

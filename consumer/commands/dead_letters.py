@@ -217,7 +217,7 @@ def _salvaged(
     from consumer.events.codecs import Codec
     from consumer.events.framing import FRAME, HEADER, Header, Prefix
     from consumer.events.salvage import salvage
-    from consumer.service import schemas_of
+    from consumer.loading import schemas_of
 
     if letter.kept is None or letter.kept.schema_id is None:
         return None

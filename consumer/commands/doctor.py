@@ -43,7 +43,7 @@ def doctor(
 
     from consumer.clock import SystemClock
     from consumer.config import load_settings
-    from consumer.service import schemas_of
+    from consumer.loading import schemas_of
     from consumer.stages.doctor import examine
     from consumer.telemetry.logging import configure_logging
 

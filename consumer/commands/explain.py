@@ -88,7 +88,7 @@ def explain(
 
     from consumer.commands.reading import Reading
     from consumer.config import load_settings
-    from consumer.service import load_plan
+    from consumer.loading import load_plan
     from consumer.stages.explain import Explainer, Unknown
     from consumer.stages.explain_events import Replay
     from consumer.telemetry.logging import configure_logging

@@ -131,7 +131,7 @@ def _decoded(settings: Settings, records: Records) -> tuple[Type, list[dict[str,
     from consumer.errors import RegistryUnreachable, SchemaError
     from consumer.events.packed import Packed
     from consumer.frames import Verdicts
-    from consumer.service import schemas_of
+    from consumer.loading import schemas_of
 
     schemas: Schemas = schemas_of(settings)
     _, codec = schemas.newest()
@@ -304,7 +304,7 @@ def _check(text: str, output: Path) -> None:
 
     from consumer.config import load_settings
     from consumer.errors import PosConsumerError
-    from consumer.service import load_plan
+    from consumer.loading import load_plan
 
     if "TODO" in text:
         return

@@ -41,9 +41,9 @@ def preview(
 
     from consumer.config import load_settings
     from consumer.kafka.excerpt import Excerpt
-    from consumer.kafka.topics import MAX_RECORD_BYTES
+    from consumer.kafka.topics import MAX_RECORD_BYTES, RECORD_OVERHEAD
+    from consumer.loading import load_plan
     from consumer.profiles.days import day_of
-    from consumer.service import RECORD_OVERHEAD, load_plan
     from consumer.stages.preview import preview as work
     from consumer.telemetry.logging import configure_logging
 

@@ -135,7 +135,7 @@ def _desk(context: typer.Context, *, as_json: bool) -> Iterator[Desk]:
     from consumer.config import load_settings
     from consumer.kafka.clients import wait_for_broker
     from consumer.kafka.control import Control
-    from consumer.service import load_plan
+    from consumer.loading import load_plan
     from consumer.telemetry.logging import configure_logging
 
     settings = load_settings(config_file(context))

@@ -31,6 +31,7 @@ REQUEST_SECONDS: Final = 30.0
 LOOKS: Final = 100
 SECONDS_BETWEEN_LOOKS: Final = 0.1
 MAX_RECORD_BYTES: Final = 1_048_588  # Kafka's default, made explicit
+RECORD_OVERHEAD: Final = 2_048  # of it kept free for key, headers and the frame
 REKEYING_BYTES: Final = 4_096  # what a key and an origin may add to a record
 _LARGEST_LONG: Final = 2**63 - 1
 _DAY_MS: Final = 86_400_000

@@ -28,7 +28,7 @@ from consumer.events.decode import Decoder
 from consumer.events.letters import letters
 from consumer.events.mapping import Mapper
 from consumer.frames import Outcome, Verdicts
-from consumer.kafka.topics import MAX_RECORD_BYTES, TopicAdmin
+from consumer.kafka.topics import MAX_RECORD_BYTES, RECORD_OVERHEAD, TopicAdmin
 from consumer.profiles import state_records
 from consumer.profiles.fold import packed_hashes
 from consumer.profiles.readable import shown
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 MOST_EVENTS: Final = 10_000
 CACHE_BYTES: Final = 256_000_000
-RECORD_OVERHEAD: Final = 2_048
 NOT_READ: Final = "not_read_yet"
 
 

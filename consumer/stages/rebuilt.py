@@ -19,7 +19,7 @@ import structlog
 
 from consumer.errors import PartitionHalt
 from consumer.kafka.excerpt import Excerpt
-from consumer.kafka.topics import MAX_RECORD_BYTES, TopicAdmin
+from consumer.kafka.topics import MAX_RECORD_BYTES, RECORD_OVERHEAD, TopicAdmin
 from consumer.profiles.fold import Fold
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.write_back import WriteBackStore, ids_seen
@@ -44,7 +44,7 @@ Place = tuple[str, int]
 
 FOLD_SECONDS: Final = 0.2  # at once, between what the other partitions need
 CACHE_BYTES: Final = 32_000_000
-LARGEST_RECORD: Final = MAX_RECORD_BYTES - 2_048  # room for key and headers
+LARGEST_RECORD: Final = MAX_RECORD_BYTES - RECORD_OVERHEAD
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import pytest
 from consumer.config import Settings
 from consumer.errors import SchemaError
 from consumer.frames import Records
-from consumer.service import schemas_of
+from consumer.loading import schemas_of
 from consumer.stages.doctor_schemas import look_at_schemas
 from tests.contract.registry import RegistryServer
 

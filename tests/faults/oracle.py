@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaError, Producer, TopicPartition
 
 from consumer.config import load_settings
+from consumer.loading import load_plan
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
 from consumer.sandbox.accumulators import DEMO_ATTRIBUTES, Attribute
@@ -25,7 +26,6 @@ from consumer.sandbox.demo.work import SCHEMA_ID
 from consumer.sandbox.purchases.read_back import read_back
 from consumer.sandbox.purchases.schema import SCHEMA
 from consumer.sandbox.recount import Record, Recount, recount
-from consumer.service import load_plan
 from tests.faults.arena import DAY, MOST_MEMORY_KB, Failed
 
 if TYPE_CHECKING:

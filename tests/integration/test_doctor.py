@@ -12,9 +12,9 @@ from confluent_kafka import Producer
 from consumer.clock import ManualClock, SystemClock
 from consumer.config import Settings
 from consumer.kafka.topics import TopicAdmin
+from consumer.loading import schemas_of
 from consumer.sandbox.target import TargetOptions, TargetSandbox
 from consumer.sandbox.target.admin import CLIENT_ID, CLIENT_SECRET
-from consumer.service import schemas_of
 from consumer.stages import doctor
 from consumer.stages.doctor import budget, examine
 

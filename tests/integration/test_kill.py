@@ -141,7 +141,7 @@ async def _arrived(service: ServiceProcess, topics: Topics) -> bool:
 def _check_versions(bootstrap: str, work: Work) -> None:
     """No version of a profile goes back, repeats or is missing in the topic."""
     from consumer.config import load_settings
-    from consumer.service import load_plan
+    from consumer.loading import load_plan
 
     settings = load_settings(work.config)
     plan, _ = load_plan(settings)

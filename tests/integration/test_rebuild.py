@@ -249,8 +249,8 @@ async def _announced(replica: Replica) -> None:
 
 def _states(replica: Replica) -> dict[str, tuple[dict[str, Any], bytes]]:
     """Give each visitor's header, and the bytes of all attributes as they are kept."""
+    from consumer.loading import load_plan
     from consumer.profiles.record import HEADER, ProfileCodec, ProfileSchema
-    from consumer.service import load_plan
 
     settings = load_settings(replica.work.config)
     plan, _ = load_plan(settings)

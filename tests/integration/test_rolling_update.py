@@ -246,9 +246,9 @@ def latest(replica: Replica) -> dict[str, tuple[dict[str, str], bytes]]:
     from consumer.config import load_settings
     from consumer.kafka.control import Control
     from consumer.kafka.excerpt import Excerpt
+    from consumer.loading import load_plan
     from consumer.profiles.record import ProfileCodec, ProfileSchema
     from consumer.profiles.rows import RowRenderer
-    from consumer.service import load_plan
 
     settings = load_settings(replica.work.config)
     plan, _ = load_plan(settings)
