@@ -185,6 +185,12 @@ STEPS: Final[dict[str, Step]] = {
     "a union to one type, another was written": Step(
         field("long"), field(["string", "long"]), "a", FLAGGED
     ),
+    "float to a union of float and double": Step(
+        field(["float", "double"]), field("float"), 0.5, 0.5
+    ),
+    "a union with float to one of float and double": Step(
+        field(["float", "double"]), field(["string", "float"]), 0.5, 0.5
+    ),
     "a new branch, not written": Step(
         field([CARD, CASH]),
         field([CARD, CASH, record("Voucher", code="string")]),
@@ -273,7 +279,7 @@ def step_row(step: Step) -> str:
         return "the record is a dead letter"
     assert not bad.any()
     columns.validate(full=True)
-    assert columns.schema.names == expected.schema.names
+    assert columns.schema == expected.schema
     found = pl.DataFrame(columns)["x"]
     shown = found.to_physical() if found.dtype.is_temporal() else found
     value = shown.to_list()[0]

@@ -6,7 +6,8 @@ marked filtered and everything else that is no event is a dead letter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,6 @@ import structlog
 
 from consumer.errors import RegistryUnreachable, SchemaError
 from consumer.events.framing import UNREADABLE, unknown
-from consumer.events.mapping import joined
 from consumer.events.packed import Packed
 from consumer.events.resolve import Resolution, Unfit, resolution
 from consumer.frames import DeadLetter, Events, Outcome
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from consumer.events.grace import SchemaGrace
     from consumer.events.mapping import Mapper
     from consumer.frames import Records, Verdicts
+
+Part: TypeAlias = "tuple[NDArray[np.int64], pa.RecordBatch]"
 
 log = structlog.get_logger(__name__)
 
@@ -111,21 +113,23 @@ class Decoder:
         """
         packed = Packed.of(records.values)
         ids = self._framing.ids(records, packed, verdicts)
-        parts = []
+        parts: list[Part] = []
         for number in _different(ids):
             if number == UNREADABLE:
                 continue
             rows = np.flatnonzero(ids == number)
             schema_id = self._framing.schema_id(number)
             part = self._decode_by(schema_id, rows, records, packed, verdicts)
-            if part is not None and len(part):
+            if part is not None and len(part[0]):
                 parts.append(part)
         if not parts:
             return None
-        events = joined(parts)
-        if len(parts) == 1:
-            return events
-        return _in_order(events)
+        mapped = self._mapper.map(*_joined(parts))
+        verdicts.mark(np.array(mapped.filtered, np.int64), Outcome.FILTERED)
+        for letter in mapped.dead_letters:
+            schema_id = self._framing.schema_id(int(ids[letter.row]))
+            verdicts.refuse(replace(letter, schema_id=_number(schema_id)))
+        return mapped.events if len(mapped.events) else None
 
     def _decode_by(
         self,
@@ -134,8 +138,8 @@ class Decoder:
         records: Records,
         packed: Packed,
         verdicts: Verdicts,
-    ) -> Events | None:
-        """Make events of one schema's records."""
+    ) -> Part | None:
+        """Make columns of one schema's records, as the configuration reads them."""
         try:
             codec = self._schemas.codec(schema_id)
         except SchemaError as error:
@@ -153,7 +157,7 @@ class Decoder:
         if isinstance(resolution, str):
             self._refuse_unfit(schema_id, rows, resolution, verdicts)
             return None
-        number = schema_id if isinstance(schema_id, int) else None
+        number = _number(schema_id)
         decoded = codec.decode(self._framing.framed(packed, rows))
         for refusal in decoded.refusals:
             row = int(rows[refusal.row])
@@ -165,13 +169,7 @@ class Decoder:
             sentence = f"A value is of a type that {OTHER}"
             self._refuse_unfit(schema_id, rows[other], sentence, verdicts)
             rows, columns = rows[~other], columns.filter(pa.array(~other))
-        mapped = self._mapper.map(rows, columns)
-        verdicts.mark(np.array(mapped.filtered, np.int64), Outcome.FILTERED)
-        for letter in mapped.dead_letters:
-            verdicts.refuse(
-                DeadLetter(letter.row, letter.reason, letter.sentence, number)
-            )
-        return mapped.events
+        return rows, columns
 
     def _resolution(self, schema_id: SchemaId, codec: Codec) -> Resolution | str:
         """Make the way to the expected columns, once; or say why there is none."""
@@ -198,7 +196,7 @@ class Decoder:
         sentence: str,
         verdicts: Verdicts,
     ) -> None:
-        number = schema_id if isinstance(schema_id, int) else None
+        number = _number(schema_id)
         for row in rows.tolist():
             letter = DeadLetter(row, "schema_does_not_fit", sentence, number)
             verdicts.refuse(letter)
@@ -221,7 +219,7 @@ class Decoder:
         if self._unusable.get(schema_id) != what:
             self._unusable[schema_id] = what
             log.error("a schema cannot be used", schema_id=str(schema_id), what=what)
-        number = schema_id if isinstance(schema_id, int) else None
+        number = _number(schema_id)
         for row in rows.tolist():
             verdicts.refuse(DeadLetter(row, "schema_unusable", what, number))
 
@@ -243,6 +241,10 @@ class Decoder:
 OTHER = "the schema does not have against which the configuration was checked."
 
 
+def _number(schema_id: SchemaId) -> int | None:
+    return schema_id if isinstance(schema_id, int) else None
+
+
 def _different(ids: NDArray[np.int64]) -> list[int]:
     """Give the different ids, nearly always one, in order."""
     if len(ids) and (ids == ids[0]).all():
@@ -251,18 +253,9 @@ def _different(ids: NDArray[np.int64]) -> list[int]:
     return found
 
 
-def _in_order(events: Events) -> Events:
-    """Bring the events of several schemas back into the order of their records."""
-    order = np.argsort(events.records)
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    items = events.items
-    if items is not None:
-        owners = place[items.events]
-        by_owner = np.argsort(owners, kind="stable")
-        items = type(items)(
-            owners[by_owner], items.index[by_owner], items.operands[by_owner]
-        )
-    return Events(
-        events.records[order], events.identity[order], events.operands[order], items
-    )
+def _joined(parts: list[Part]) -> Part:
+    """Put the columns of several schemas behind each other."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = np.concatenate([rows for rows, _ in parts])
+    return rows, pa.concat_batches([columns for _, columns in parts])

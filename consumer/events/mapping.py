@@ -73,9 +73,13 @@ class Mapper:
         return self._plan.reads()
 
     def map(self, rows: NDArray[np.int64], columns: pa.RecordBatch) -> Mapped:
-        """Map records; `rows` are their places in the batch, in order."""
+        """Map records; `rows` are their places in the batch, in any order."""
         wanted = [name for name in columns.schema.names if name in self._plan.columns]
-        return self._map(rows, pl.DataFrame(columns.select(wanted)))
+        frame = pl.DataFrame(columns.select(wanted))
+        if (rows[1:] < rows[:-1]).any():
+            order = np.argsort(rows, kind="stable")  # runs in order: merged, not sorted
+            rows, frame = rows[order], frame[order]
+        return self._map(rows, frame)
 
     def _map(self, rows: NDArray[np.int64], frame: pl.DataFrame) -> Mapped:
         filtered: list[int] = []

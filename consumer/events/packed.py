@@ -22,16 +22,22 @@ class Packed(Sequence[bytes]):
 
     def __init__(
         self,
-        values: Sequence[bytes],
+        held: Sequence[bytes],
         data: NDArray[np.uint8],
         starts: NDArray[np.int64],
         ends: NDArray[np.int64],
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
-        """Hold what belongs together; `of` makes it."""
-        self.values = values
+        """Be the values at `rows` of those held, or all of them.
+
+        Those are fetched when they are asked for: just before they are used they
+        come into the processor's cache once, not twice.
+        """
+        self._held = held
         self.data = data
         self.starts = starts
         self.ends = ends
+        self._rows = rows
 
     @classmethod
     def of(cls, values: Sequence[bytes | None]) -> Packed:
@@ -56,17 +62,16 @@ class Packed(Sequence[bytes]):
         """Keep the given rows, in their order; all of them are these themselves."""
         if len(rows) == len(self):
             return self
-        values = self.values
-        some = [*map(values.__getitem__, rows.tolist())]
-        return Packed(some, self.data, self.starts[rows], self.ends[rows])
+        own = rows if self._rows is None else self._rows[rows]
+        return Packed(self._held, self.data, self.starts[rows], self.ends[rows], own)
 
     def __len__(self) -> int:
         """Count the values."""
-        return len(self.values)
+        return len(self.starts)
 
     def __iter__(self) -> Iterator[bytes]:
         """Go through the values."""
-        return iter(self.values)
+        return iter(self[:])
 
     @overload
     def __getitem__(self, at: int) -> bytes: ...
@@ -76,4 +81,8 @@ class Packed(Sequence[bytes]):
 
     def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
         """Give one value, or some."""
-        return self.values[at]
+        if self._rows is None:
+            return self._held[at]
+        if isinstance(at, slice):
+            return [*map(self._held.__getitem__, self._rows[at].tolist())]
+        return self._held[int(self._rows[at])]

@@ -45,7 +45,11 @@ class Unfit(Exception):  # noqa: N818 - a verdict about a schema
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """How to make the expected columns; `apply` also flags rows that have no such."""
+    """How to make the expected columns; `apply` also flags rows that have no such.
+
+    Whatever was written, the columns are the same ones, of the same types: those of the
+    expected type with nothing in them that is not read.
+    """
 
     steps: tuple[tuple[str, int, Step | None], ...]
 
@@ -102,7 +106,7 @@ def _field(
     if one.default is ABSENT or not written.fields:
         why = f"has no field {'.'.join(path)}"
         raise Unfit(why)
-    constant = pa.array([_default(one.type, one.default)], one.type.arrow)
+    constant = pa.array([_default(one.type, one.default)], pruned(one.type, paths))
     return 0, lambda column: (_repeated(constant, len(column)), None)
 
 
@@ -122,7 +126,8 @@ def pruned(of: Type, paths: Paths) -> pa.DataType:
     if of.kind == "array" and (inner := _below(paths, ITEM)):
         return pa.list_(pruned(of.parts[0], inner))
     if of.kind == "union" and not of.is_struct_of_branches:
-        return pruned(of.branches[0], paths) if len(of.branches) == 1 else of.arrow
+        first = of.branches[0]
+        return pruned(first, paths) if first.arrow == of.arrow else of.arrow
     if of.kind == "union":
         read = {branch_name(b): _below(paths, branch_name(b)) for b in of.branches}
         branches = [b for b in of.branches if read[branch_name(b)]]
@@ -141,11 +146,28 @@ def _step(
 ) -> Step | None:
     """Make the step from one type to another; None where there is nothing to do."""
     if expected.arrow == written.arrow:
-        return None
+        kind = pruned(expected, paths)
+        if kind == written.arrow:
+            return None
+        return lambda column: (_narrowed(column, kind), None)
     ours, theirs = expected.branches, written.branches
     if expected.is_struct_of_branches or written.is_struct_of_branches:
         return _branches(expected, written, paths, path)
     return _plain(expected, ours[0], theirs[0], paths, path)
+
+
+def _narrowed(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Leave out the fields that are not in a type; no value is copied."""
+    if column.type == kind:
+        return column
+    column = _unsliced(column)
+    if pa.types.is_struct(kind):
+        inner = [_narrowed(column.field(one.name), one.type) for one in kind]
+    else:
+        inner = [_narrowed(column.values, kind.value_type)]
+    own = column.buffers()[: 1 if pa.types.is_struct(kind) else 2]
+    rows, nulls = len(column), column.null_count
+    return pa.Array.from_buffers(kind, rows, own, nulls, 0, inner)
 
 
 def _plain(
@@ -160,7 +182,9 @@ def _plain(
             step = _step(ours.parts[0], theirs.parts[0], WHOLE, (*path, ITEM))
             return None if step is None else _map_step(ours, step)
     target = expected.arrow
-    if _promotes(ours, theirs):
+    # A union of float and double has the column of a double, whichever comes first.
+    widened = target == pa.float64() and theirs.kind == "float"
+    if widened or _promotes(ours, theirs):
         return lambda column: _cast(column, target)
     why = f"as {theirs.arrow} where {ours.arrow} is expected"
     raise Unfit.field(path, why)
@@ -177,7 +201,6 @@ def _promotes(ours: Type, theirs: Type) -> bool:
         return False
     return (
         (ours.kind in {"float", "double"} and theirs.kind in INTEGERS)
-        or (ours.kind == "double" and theirs.kind == "float")
         or (ours.kind == "string" and theirs.kind in RAW)
         or (ours.kind == "bytes" and theirs.kind == "string")
     )
@@ -342,7 +365,10 @@ def _gathered(
 ) -> pa.Array:
     """Put arms together: in a field each, or the first that has a value."""
     if not expected.is_struct_of_branches:
-        return _first([_first(arms[place]) for place in sorted(arms)])
+        alike = [_first(arms[place]) for place in sorted(arms)]
+        if pa.types.is_floating(expected.arrow):
+            alike = [arm.cast(expected.arrow) for arm in alike]
+        return _first(alike)
     inner, names = [], []
     for place, one in enumerate(expected.branches):
         name = branch_name(one)
