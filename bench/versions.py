@@ -29,7 +29,7 @@ from bench.job import SCHEMA, SCHEMA_ID, Run
 from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
 from consumer.frames import Records, Verdicts
-from consumer.service import load_plan
+from consumer.loading import load_plan
 
 if TYPE_CHECKING:
     from consumer.config import Settings
