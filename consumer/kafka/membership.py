@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PROTOCOL: Final = "group.protocol"
 CLASSIC: Final = "classic"
 STRATEGY: Final = "partition.assignment.strategy"
+INSTANCE: Final = "group.instance.id"
 SESSION: Final = "session.timeout.ms"
 SESSION_OF_GROUP: Final = "consumer.session.timeout.ms"
 DEFAULT_SESSION: Final = 45.0
@@ -44,7 +45,7 @@ DEFAULT_SESSION: Final = 45.0
 COOPERATIVE: Final = "cooperative-sticky"
 # Of no use to a client that joins no group, and refused by librdkafka where they do
 # not fit each other.
-OF_MEMBERS: Final = (PROTOCOL, "group.instance.id", "group.remote.assignor", STRATEGY)
+OF_MEMBERS: Final = (PROTOCOL, INSTANCE, "group.remote.assignor", STRATEGY)
 
 
 _ASK_SECONDS: Final = 30.0
@@ -59,6 +60,7 @@ class Membership:
         """Read librdkafka's options; `options` are they with our default strategy."""
         self.options = dict(options)
         self.classic = self.options.get(PROTOCOL, CLASSIC).lower() == CLASSIC
+        self.is_static = bool(self.options.get(INSTANCE))
         if self.classic:
             self.options.setdefault(STRATEGY, COOPERATIVE)
             self.incremental = self.options[STRATEGY].strip() == COOPERATIVE

@@ -44,9 +44,17 @@ class ProfileBatch:
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """These partitions are ours; each flows once `begin` was called for it."""
+    """These partitions are ours; each flows once `begin` was called for it.
 
-    partitions: tuple[int, ...]
+    `epochs` has the epoch of each, as its batches carry it.
+    """
+
+    epochs: Mapping[int, int]
+
+    @property
+    def partitions(self) -> tuple[int, ...]:
+        """Their numbers."""
+        return tuple(self.epochs)
 
 
 @dataclass(frozen=True, slots=True)

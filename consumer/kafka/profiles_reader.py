@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
@@ -49,7 +49,7 @@ from consumer.kafka.profiles_batches import (
 from consumer.kafka.statistics import statistics_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from confluent_kafka import Message
@@ -87,9 +87,8 @@ _OURS: Final = {
 class ProfilesReader:
     """Reads `profiles` for the upload group; an async context manager.
 
-    Everything but `owns` is called on the event loop it was opened on. `losses` counts
-    how often each partition has left, from that very moment; `committed_at` (monotonic)
-    is when the last commit that succeeded was asked for.
+    Everything but `epoch` is called on the event loop it was opened on. `committed_at`
+    (monotonic) is when the last commit that succeeded was asked for.
     """
 
     def __init__(
@@ -116,6 +115,7 @@ class ProfilesReader:
             raise option_refused(error) from error
         self._clock = clock
         self.session_seconds = 0.0  # until the group was asked nobody may call
+        self.is_static = self._membership.is_static
         self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._pump, name="profiles-pump")
         self._stop = threading.Event()
@@ -135,7 +135,6 @@ class ProfilesReader:
         self._committed: dict[int, int] = {}
         self.partitions = 0
         self.committed_at = float("-inf")
-        self.losses: Counter[int] = Counter()
 
     async def __aenter__(self) -> Self:
         """Find the topic and start the pump; TopicAbsent if there is none."""
@@ -177,22 +176,32 @@ class ProfilesReader:
             batch = self._batches.popleft()
             with self._lock:
                 self._queued -= batch.size
-            if self.owns(batch):
+            if self.epoch(batch.partition) == batch.epoch:
                 return batch
 
-    def owns(self, batch: ProfileBatch) -> bool:
-        """Whether the batch's partition has been ours without a break since."""
-        return self._epochs.get(batch.partition) == batch.epoch
+    def epoch(self, partition: int) -> int | None:
+        """Return the epoch of a partition that is ours, from the very moment on.
 
-    def begin(self, partitions: Iterable[int]) -> None:
-        """Let assigned partitions flow from their committed offset."""
-        wanted = tuple(partitions)
+        None: it has left, or was halted.
+        """
+        return self._epochs.get(partition)
+
+    def begin(self, epochs: Mapping[int, int]) -> None:
+        """Let assigned partitions flow from their committed offset.
+
+        One that has left since, even if it is back, waits for its own `begin`.
+        """
+        wanted = dict(epochs)
         self._commands.put(lambda: self._begin(wanted))
 
-    def halt(self, partition: int) -> None:
-        """Stop a partition for good; it stays assigned, so that nobody skips it."""
-        self._epochs.pop(partition, None)
-        self._commands.put(lambda: self._halt(partition))
+    def halt(self, partition: int, epoch: int | None) -> None:
+        """Stop a partition for good; it stays assigned, so that nobody skips it.
+
+        One of another epoch goes on.
+        """
+        if self.epoch(partition) == epoch:
+            self._epochs.pop(partition, None)
+            self._commands.put(lambda: self._halt(partition))
 
     async def commit(self, offsets: Mapping[int, int]) -> None:
         """Commit the next offsets to read, of partitions that are still ours.
@@ -311,13 +320,15 @@ class ProfilesReader:
             if high >= 0:
                 self._ends[number] = high
 
-    def _begin(self, partitions: Sequence[int]) -> None:
-        ours = [number for number in partitions if number in self._epochs]
+    def _begin(self, epochs: Mapping[int, int]) -> None:
+        ours = [number for number, at in epochs.items() if self.epoch(number) == at]
         self._begun.update(ours)
         if not self._full:
             self._resume(ours)
 
     def _halt(self, partition: int) -> None:
+        if partition in self._epochs:  # it has left and come back
+            return
         self._begun.discard(partition)
         self._pause([partition])
 
@@ -330,7 +341,7 @@ class ProfilesReader:
         self._consumer.resume([TopicPartition(self._topic, p) for p in held])
 
     def _commit(self, offsets: Mapping[int, int], done: Future[None]) -> None:
-        if done.cancelled():
+        if not done.set_running_or_notify_cancel():
             return
         try:
             self._commit_now(offsets)
@@ -395,7 +406,8 @@ class ProfilesReader:
             self._epochs[place.partition] = self._epoch
             self._assignment.add(place.partition)
         if partitions:
-            self._tell(Assigned(tuple(p.partition for p in partitions)))
+            epochs = {p.partition: self._epochs[p.partition] for p in partitions}
+            self._tell(Assigned(epochs))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         leaving = Revoked(tuple(p.partition for p in partitions))
@@ -423,7 +435,6 @@ class ProfilesReader:
 
     def _forget(self, partitions: Iterable[int]) -> None:
         for number in partitions:
-            self.losses[number] += 1
             self._epochs.pop(number, None)
             self._assignment.discard(number)
             self._begun.discard(number)

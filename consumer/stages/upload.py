@@ -42,8 +42,7 @@ from consumer.telemetry.logging import get_logger
 from consumer.telemetry.status import StatusBoard
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from consumer.clock import Clock
@@ -266,12 +265,12 @@ class UploadStage:
             if ahead is None or ahead > self._left() - _CALL_SECONDS:
                 break
             now = self._clock.monotonic()
-            losses = context.losses.copy()
+            epochs = dict(context.held)
             sealed = await context.worker(context.pending.seal, now, at_once=True)
             if sealed is None:
                 break
             turn = asyncio.Event()
-            self._deliver(group, sealed, turn.set, losses)
+            self._deliver(group, sealed, turn.set, epochs)
             await wait_for(turn, self._clock, self._left() - _CALL_SECONDS)
         if self._deliveries and self._left() > 0:
             under_way = asyncio.gather(*self._deliveries, return_exceptions=True)
@@ -297,13 +296,13 @@ class UploadStage:
                 laps.to("wait_posts")
                 await self._posts.acquire()
                 laps.to("seal")
-                sealed, losses = await self._next_file(laps)
+                sealed, epochs = await self._next_file(laps)
                 granted = _once(self._turn.release)
-                task = self._deliver(group, sealed, granted, losses)
+                task = self._deliver(group, sealed, granted, epochs)
                 task.add_done_callback(lambda _: self._posts.release())
 
-    async def _next_file(self, laps: Laps) -> tuple[Sealed, Counter[int]]:
-        """Wait until a file is due, and seal it; with the losses before that."""
+    async def _next_file(self, laps: Laps) -> tuple[Sealed, dict[int, int]]:
+        """Wait until a file is due, and seal it; with what was held before that."""
         context = self._context
         while True:
             context.changed.clear()
@@ -313,19 +312,19 @@ class UploadStage:
                 with laps.step("idle"):
                     await wait_for(context.changed, self._clock, due)
             now = self._clock.monotonic()
-            losses = context.losses.copy()
+            epochs = dict(context.held)
             sealed = await context.worker(context.pending.seal, now)
             if sealed is not None:
-                return sealed, losses
+                return sealed, epochs
 
     def _deliver(
         self,
         group: asyncio.TaskGroup,
         sealed: Sealed,
         granted: Callable[[], None],
-        losses: Counter[int],
+        epochs: Mapping[int, int],
     ) -> asyncio.Task[None]:
-        task = group.create_task(self._delivery.deliver(sealed, granted, losses))
+        task = group.create_task(self._delivery.deliver(sealed, granted, epochs))
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard)
         return task
@@ -339,7 +338,9 @@ class UploadStage:
             rows, size = await worker(lambda: (pending.waiting, pending.size))
             self._metrics.pending_rows.set(rows)
             self._metrics.pending_bytes.set(size)
-            await self._clock.sleep(TICK_SECONDS)
+            # Membership counts for half a session: commits are due well within it.
+            pause = min(TICK_SECONDS, self._reader.session_seconds / 8)
+            await self._clock.sleep(pause)
 
     async def _commit(self) -> None:
         """Commit what is accepted or accounted for; unchanged offsets too.
@@ -359,7 +360,8 @@ class UploadStage:
 
     async def _fresh(self) -> bool:
         """Whether the group has confirmed our membership lately enough to call."""
-        if not self._confirmed():
+        # A static member that was replaced is told by the answer alone.
+        if self._reader.is_static or not self._confirmed():
             await self._commit()
         return self._confirmed()
 
@@ -367,15 +369,16 @@ class UploadStage:
         reader, context = self._reader, self._context
         age = self._clock.monotonic() - reader.committed_at
         return age < reader.session_seconds / 2 and all(
-            # one that the loop has yet to hear of, behind a partition being taken over
-            reader.losses[number] == context.losses[number]
+            # a loss may wait for the loop, behind a partition that is taken over
+            reader.epoch(number) == context.held.get(number)
             for number in partitions
         )
 
     async def _halt(self, partition: int, halt: PartitionHalt) -> None:
         """Stop one partition until a person has acted; its offsets stay."""
-        self._reader.halt(partition)
+        self._reader.halt(partition, self._context.held.get(partition))
         self._resync.drop([partition])
+        self._confirmation.drop([partition])
         await self._context.worker(self._context.pending.drop, [partition])
         self._report.halted(partition, halt.reason)
         self._degrade(f"partition {partition}", str(halt))
@@ -389,10 +392,9 @@ class UploadStage:
     async def _give_up(self, partition: int, halt: PartitionHalt) -> None:
         """Halt one partition and leave its batches, too, to its next owner."""
         self._context.calling.discard(partition)
-        self._context.held.discard(partition)
-        self._confirmation.drop([partition])
         # It may be a job of this partition that met it, and is cancelled on the way.
         await asyncio.shield(asyncio.ensure_future(self._halt(partition, halt)))
+        self._context.held.pop(partition, None)
 
     def _refused(self, reason: str) -> None:
         """Note that Target refuses the token (`reason`), or takes it again (empty)."""

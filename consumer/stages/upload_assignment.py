@@ -9,7 +9,7 @@ from consumer.stages.waiting import wait_for
 from consumer.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from consumer.kafka.profiles_reader import ProfilesReader
     from consumer.stages.upload_confirmation import Confirmation
@@ -54,17 +54,18 @@ class Assignment:
                 "Partitions changed hands.", kind=kind, partitions=change.partitions
             )
             match change:
-                case Assigned(partitions):
-                    await self._take_over(partitions)
+                case Assigned(epochs):
+                    await self._take_over(epochs)
                 case Revoked():
                     await self._give_up(change)
                 case Lost(partitions):
                     await self._drop(partitions)
 
-    async def _take_over(self, partitions: Collection[int]) -> None:
+    async def _take_over(self, epochs: Mapping[int, int]) -> None:
         """Read the ledger, hold back what is under way, then let records flow."""
         context = self._context
-        context.held.update(partitions)
+        context.held.update(epochs)
+        partitions = epochs.keys()
         for partition in partitions:
             context.report.assigned(partition)
         found = await context.durably(
@@ -74,7 +75,7 @@ class Assignment:
         context.calling.update(partitions)
         for partition, halt in found.unreadable.items():
             await context.halt(partition, halt)
-        flowing = set(partitions) - found.unreadable.keys()
+        flowing = {p: at for p, at in epochs.items() if p not in found.unreadable}
         self._reader.begin(flowing)
         self._resync.begin(flowing)
 
@@ -96,8 +97,8 @@ class Assignment:
     async def _drop(self, partitions: Collection[int]) -> None:
         context = self._context
         context.calling.difference_update(partitions)
-        context.held.difference_update(partitions)
-        context.losses.update(partitions)
+        for partition in partitions:
+            context.held.pop(partition, None)
         self._confirmation.drop(partitions)
         self._resync.drop(partitions)
         await context.worker(context.pending.drop, partitions)

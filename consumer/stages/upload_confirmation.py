@@ -52,6 +52,7 @@ MOST_ROUNDS: Final = 3
 """How often rows are sent that Target reports as failed, before it is an error."""
 
 _POLLS_TO_TIMEOUT: Final = 30
+_LOOK_AGAIN: Final = 1.0  # seconds
 _ENDED: Final = (Progress.COMPLETE, Progress.STUCK, Progress.FORGOTTEN)
 
 log = get_logger(__name__)
@@ -183,6 +184,11 @@ class Confirmation:
                 self._monotonic(first.accepted_at or first.intent_at),
                 self._context.clock.monotonic(),
             )
+        elif first.batch_id and not followed.batch_id:
+            # suspected while our own call for it was out
+            followed.batch_id = first.batch_id
+            followed.url = self._url(first.batch_id, first.status_url)
+            followed.accepted_at = self._monotonic(first.accepted_at or first.intent_at)
         for entry in ours:
             followed.add(entry, self._monotonic, self._timeout)
         self._count()
@@ -354,6 +360,9 @@ class Confirmation:
         until = followed.accepted_at + FORGOTTEN_AFTER if followed.stuck else due_at
         if status.progress is Progress.COMPLETE or now > until:
             return False
+        if not followed.unsure and not await self._taken_in(followed):
+            self._schedule_poll(followed)
+            return True
         if not followed.unsure:
             log.warning(
                 "A batch has no clear end; its visitors' latest rows are sent again.",
@@ -417,6 +426,10 @@ class Confirmation:
 
     async def _repeat(self, followed: Followed) -> None:
         """Put the visitors' latest rows among the waiting ones once more."""
+        if not await self._taken_in(followed):
+            again = self._context.clock.monotonic() + _LOOK_AGAIN
+            self._at(again, lambda: self._repeat(followed))
+            return
         self._close(followed)  # a partition that comes back begins a new one
         if followed.failed:
             self._rounds[followed.origin] = followed.rounds
@@ -424,6 +437,15 @@ class Confirmation:
         await self._send_again(followed)
         self._repeating[followed.origin] = followed
         await self._close_repeated()
+
+    async def _taken_in(self, followed: Followed) -> bool:
+        """Whether its partitions have begun to flow: only then can rows be sent again.
+
+        Just after a take-over they have not.
+        """
+        context = self._context
+        seen = await context.worker(lambda: context.pending.seen)
+        return followed.spans.keys() <= seen.keys()
 
     def _note_denial(self, followed: Followed) -> None:
         if followed.denied_since is not None:

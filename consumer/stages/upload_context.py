@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
@@ -92,11 +91,11 @@ class UploadContext:
     """The tools of the upload stage, composed by `UploadStage`.
 
     `calling` are the partitions whose slots may be used and whose rows may be sent,
-    `held` those whose answers still count; a partition that leaves is first taken from
-    `calling`. `losses` counts how often each has left: rows that were read before a
-    loss are not sent after it, also where the partition has come back. `confirmed`
-    tells whether the group has counted us in lately (who was frozen knows of no loss
-    until it has asked) and `losses` are all there are. `changed` is set whenever rows
+    `held` those whose answers still count, each with the epoch of its assignment; a
+    partition that leaves is first taken from `calling`. What was read or sealed in one
+    epoch is not sent in another. `confirmed` tells whether the group has counted us in
+    lately (who was frozen knows of no loss until it has asked), and whether partitions
+    have no epoch that the loop has yet to hear of. `changed` is set whenever rows
     or batches have moved. `put_down` are the offsets of rows that Target refuses, by
     partition: they are not sent again for an older batch. `renew` takes up what was
     announced lately, and blocks; `give_up` leaves a partition to its next owner.
@@ -123,8 +122,7 @@ class UploadContext:
     blocking: Blocking = asyncio.to_thread
     random: Random = field(default_factory=Random)
     calling: set[int] = field(default_factory=set)
-    held: set[int] = field(default_factory=set)
-    losses: Counter[int] = field(default_factory=Counter)
+    held: dict[int, int] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     put_down: dict[int, set[int]] = field(default_factory=dict)
     last_token: str = field(default="", repr=False)

@@ -17,6 +17,7 @@ Over 300 lines: one batch's way is read best in one place.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -78,7 +79,7 @@ class _Upload:
     sealed: Sealed
     entries: list[Entry]
     parts: tuple[bytes, memoryview]
-    losses: Mapping[int, int]
+    epochs: Mapping[int, int]
     laps: Laps
     attempt: int = 0
     cut_offs: int = 0
@@ -109,24 +110,24 @@ class Delivery:
         return self._posting.values()
 
     async def deliver(
-        self, sealed: Sealed, granted: Callable[[], None], losses: Mapping[int, int]
+        self, sealed: Sealed, granted: Callable[[], None], epochs: Mapping[int, int]
     ) -> None:
         """See a batch through: accepted, put down row by row, halted or given back.
 
         `granted` is called once its first call may start, or when there will be none.
-        `losses` are the context's, from before the batch was sealed.
+        `epochs` are those held before the batch was sealed.
         """
         clock = self._context.clock
         with self._context.metrics.laps(
             "delivery", "assemble", clock.monotonic
         ) as laps:
-            await self._see_through(sealed, granted, losses, laps)
+            await self._see_through(sealed, granted, epochs, laps)
 
     async def _see_through(
         self,
         sealed: Sealed,
         granted: Callable[[], None],
-        losses: Mapping[int, int],
+        epochs: Mapping[int, int],
         laps: Laps,
     ) -> None:
         search = Search()
@@ -134,7 +135,7 @@ class Delivery:
         suspects: list[Refusal] = []
         try:
             while files:
-                upload = await self._begin(files.pop(), losses, laps)
+                upload = await self._begin(files.pop(), epochs, laps)
                 refusal = await self._send(upload, search, granted)
                 laps.to("settle")
                 if refusal is None:
@@ -149,18 +150,18 @@ class Delivery:
                     files += reversed(parts)
                 else:
                     suspects.append(refusal)
-            await self._refusals.settle(suspects, search)
+            await self._refusals.settle(suspects, search, partial(self._kept, epochs))
         finally:
             granted()
 
     async def _begin(
-        self, sealed: Sealed, losses: Mapping[int, int], laps: Laps
+        self, sealed: Sealed, epochs: Mapping[int, int], laps: Laps
     ) -> _Upload:
         """Write the intent."""
         context = self._context
         laps.to("assemble")
         parts = body(self._first_line, sealed.rows)
-        upload = _Upload(sealed, [], parts, losses, laps)
+        upload = _Upload(sealed, [], parts, epochs, laps)
         upload.entries = [
             Entry(
                 upload.batch, partition, s.ranges, s.exact, s.rows, context.clock.now()
@@ -215,13 +216,14 @@ class Delivery:
         partitions, context = upload.sealed.partitions, self._context
         return (
             partitions <= context.calling
-            and all(self._kept(upload, number) for number in partitions)
+            and all(self._kept(upload.epochs, number) for number in partitions)
             and context.confirmed(partitions)
         )
 
-    def _kept(self, upload: _Upload, partition: int) -> bool:
-        losses = self._context.losses
-        return losses[partition] == upload.losses.get(partition, 0)
+    def _kept(self, epochs: Mapping[int, int], partition: int) -> bool:
+        """Whether a partition has been ours since it had the epoch named."""
+        epoch = self._context.held.get(partition)
+        return epoch is not None and epoch == epochs.get(partition)
 
     def _late(self, upload: _Upload) -> bool:
         since = upload.failing_since
@@ -269,18 +271,27 @@ class Delivery:
         return outcome
 
     async def _accepted(self, upload: _Upload, outcome: Accepted) -> Sequence[Entry]:
-        """Make the acceptance durable, then let the offsets pass."""
+        """Make the acceptance durable, then let the offsets pass.
+
+        Of a partition that left meanwhile, or may have, somebody else has the intent in
+        doubt, and may have sent newer rows before this batch: it stays in doubt.
+        """
         context = self._context
         now = context.clock.now()
         ambiguous_at = upload.ambiguous_at
         if ambiguous_at is not None:
             ambiguous_at += now - context.clock.monotonic()
         context.refused("")
-        entries = [
-            entry.accept(outcome.batch_id, outcome.status_url, now, ambiguous_at)
-            for entry in upload.entries
-            if entry.partition in context.held
-        ]
+        entries = []
+        for entry in upload.entries:
+            partition = entry.partition
+            if partition in context.held:
+                kept = self._kept(upload.epochs, partition)
+                sure = kept and context.confirmed([partition])
+                doubt = ambiguous_at if sure else now
+                entries.append(
+                    entry.accept(outcome.batch_id, outcome.status_url, now, doubt)
+                )
         upload.laps.to("ledger")
         await context.durably("writing an acceptance", context.ledger.write, entries)
         failpoint("after-acceptance")
@@ -339,6 +350,11 @@ class Delivery:
     async def _give_back(self, upload: _Upload) -> None:
         """Undo a batch with rows of a partition that has left: not ours to send."""
         context = self._context
+        log.info(
+            "A batch is not sent: partitions of it have left, or may have.",
+            batch=upload.batch,
+            partitions=sorted(upload.sealed.partitions),
+        )
         now = context.clock.monotonic()
         await context.worker(context.pending.returned, upload.sealed.number, now)
         await self._close_intent(upload)
@@ -354,7 +370,7 @@ class Delivery:
         entries = [
             entry
             for entry in upload.entries
-            if entry.partition in context.held and self._kept(upload, entry.partition)
+            if self._kept(upload.epochs, entry.partition)
         ]
         if not entries:
             return

@@ -110,8 +110,14 @@ class Intake:
             )
 
     def _add(self, batch: ProfileBatch, rows: pl.DataFrame) -> None:
-        """Add rows unless the partition has left meanwhile, on the worker."""
-        if self._reader.owns(batch):
+        """Add rows unless the partition has left meanwhile, on the worker.
+
+        Neither a loss that the loop has yet to hear of may be behind it, nor one whose
+        rows the loop has let go of while the reader still commits for it.
+        """
+        number = batch.partition
+        known, true = self._context.held.get(number), self._reader.epoch(number)
+        if batch.epoch == known == true:
             now = self._context.clock.monotonic()
             seen = {batch.partition: batch.next_offset}
             self._context.report.taken(

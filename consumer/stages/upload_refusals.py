@@ -18,7 +18,7 @@ from consumer.target.bisection import Verdict
 from consumer.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from consumer.stages.upload_context import UploadContext
     from consumer.target.bisection import Search
@@ -81,8 +81,16 @@ class Refusals:
             case Verdict.GIVE_UP:
                 return None
 
-    async def settle(self, suspects: Sequence[Refusal], search: Search) -> None:
-        """Put single rows down as rejected if the search proves them to be at fault."""
+    async def settle(
+        self,
+        suspects: Sequence[Refusal],
+        search: Search,
+        kept: Callable[[int], bool],
+    ) -> None:
+        """Put single rows down as rejected if the search proves them to be at fault.
+
+        Those of a partition that was not `kept` since are its next owner's to judge.
+        """
         if not suspects:
             return
         context = self._context
@@ -94,7 +102,7 @@ class Refusals:
             return
         rows = []
         for suspect in suspects:
-            if suspect.sealed.partitions <= context.held:
+            if all(map(kept, suspect.sealed.partitions)):
                 rows += await self._rejected(suspect)
         await context.durably("keeping rejected rows", context.rejected.write, rows)
         context.metrics.rejected_rows.labels(REFUSED).inc(len(rows))
@@ -108,8 +116,9 @@ class Refusals:
             for partition, offset in suspect.sealed.keys.select(
                 "partition", "offset"
             ).rows():
-                context.put_down.setdefault(partition, set()).add(offset)
-                await context.worker(context.pending.discard, partition, offset)
+                if kept(partition):
+                    context.put_down.setdefault(partition, set()).add(offset)
+                    await context.worker(context.pending.discard, partition, offset)
         await self._each(suspect.sealed for suspect in suspects)
 
     async def give_up(

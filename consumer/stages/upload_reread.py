@@ -46,10 +46,13 @@ async def send_again(
 
     The visitors are held back meanwhile, under numbers that are added to `numbers`, so
     that no newer row of theirs can be sent between the reading and the adding; the
-    caller frees them. `only` names the visitors concerned, as Target lists them; where
-    not all of these are found, it means others than we do, and all rows are sent.
+    caller frees them. A partition that leaves meanwhile is left to its next owner, and
+    one of which nothing was taken in yet left out. `only` names the visitors concerned,
+    as Target lists them; where not all of these are found, it means others than we do,
+    and all rows are sent.
     """
     pending = context.pending
+    epochs = dict(context.held)
     visitors = {}
     for partition, span in spans.items():
         keys = await latest_rows(context, partition, span.ranges)
@@ -58,13 +61,15 @@ async def send_again(
     listed = {part: _listed(keys, only) for part, keys in visitors.items()}
     if only and sum(map(len, listed.values())) == len(set(only)):
         visitors = listed
-    seen = await context.worker(lambda: pending.seen)
+    # Rows that come from now on are not taken for the batch's own.
+    seen = await context.worker(pending.uncover, numbers)
     for partition, asked in visitors.items():
         if partition in seen:
             stretch = [(spans[partition].ranges[0][0], seen[partition] - 1)]
             rows = await latest_rows(context, partition, stretch, asked)
-            now = context.clock.monotonic()
-            await context.worker(pending.again, rows, origin, now)
+            if context.held.get(partition) == epochs.get(partition):
+                now = context.clock.monotonic()
+                await context.worker(pending.again, rows, origin, now)
 
 
 def _read(

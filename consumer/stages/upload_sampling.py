@@ -107,16 +107,34 @@ class Sampling:
         context.metrics.sampled_rows.labels(word).inc()
 
     async def _missing(self, sample: Sample) -> str:
-        """Tell a lost row, which is sent again, from one that a newer has replaced."""
+        """Tell a lost row, which is sent again, from one that a newer has replaced.
+
+        The visitor is held back meanwhile: no newer row can go out before it.
+        """
+        context, partition = self._context, sample.partition
+        visitor = pl.DataFrame({"visitor": [sample.visitor]})
+        own = [(sample.offset, sample.offset)]
+        keys = await latest_rows(context, partition, own, visitor)
+        number = await context.worker(context.pending.hold, keys, {})
+        try:
+            return await self._sent_again(sample, visitor)
+        finally:
+            now = context.clock.monotonic()
+            await context.worker(context.pending.ended, number, now)
+            context.changed.set()
+
+    async def _sent_again(self, sample: Sample, visitor: pl.DataFrame) -> str:
         context = self._context
+        epoch = context.held.get(sample.partition)
         seen = await context.worker(lambda: context.pending.seen)
         if sample.partition not in seen:
             return "unknown"
         stretch = [(sample.offset, seen[sample.partition] - 1)]
-        visitor = pl.DataFrame({"visitor": [sample.visitor]})
         rows = await latest_rows(context, sample.partition, stretch, visitor)
         if rows["offset"].to_list() != [sample.offset]:
             return "superseded"
+        if context.held.get(sample.partition) != epoch:
+            return "unknown"
         log.warning(
             "Target lost a row that it had confirmed; it is sent again.",
             partition=sample.partition,
@@ -125,5 +143,4 @@ class Sampling:
         origin = await context.worker(context.pending.new_number)
         now = context.clock.monotonic()
         await context.worker(context.pending.again, rows, origin, now)
-        context.changed.set()
         return "lost"

@@ -232,6 +232,17 @@ class Pending:
         self._unsettled = True
         return number
 
+    def uncover(self, numbers: Collection[int]) -> dict[int, int]:
+        """Send records within the spans of held batches after all, from now on.
+
+        Returns `seen`: what was read before that offset has been left out, and is the
+        caller's to send again. Visitors stay held back.
+        """
+        for number in numbers:
+            if number in self._batches:
+                self._batches[number].covers = {}
+        return self.seen
+
     @property
     def seen(self) -> dict[int, int]:
         """The offset after the last record taken in, by partition."""

@@ -128,3 +128,16 @@ async def test_denied_batches_do_not_fill_the_budget() -> None:
         ends = {"end": "forgotten"}
         assert registry.get_sample_value("pos_consumer_batch_ends_total", ends)
         site.account.faults.cancel()
+
+
+async def test_the_membership_is_confirmed_in_time_however_short_the_session() -> None:
+    """Otherwise no file that is a while on its way could ever end."""
+    async with world() as site:
+        reader = site.replicas[0].reader
+        reader.session_seconds = 6.0
+        await site.clock.run_for(MINUTE)
+        ages = []
+        for _ in range(60):
+            await site.clock.run_for(0.5)
+            ages.append(site.clock.monotonic() - reader.committed_at)
+        assert max(ages) < reader.session_seconds / 4

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -41,7 +40,14 @@ from consumer.telemetry.health import Health
 from consumer.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+    )
 
     from consumer.clock import Clock, ManualClock
     from consumer.kafka.rejected_rows import RejectedRow
@@ -254,6 +260,7 @@ class Reader:
     """One replica's membership of the group, and its view of the logs."""
 
     session_seconds = 45.0
+    is_static = False
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -263,7 +270,6 @@ class Reader:
         self._epochs: dict[int, int] = {}
         self._positions: dict[int, int] = {}
         self._told: dict[int, tuple[int, int]] = {}
-        self.losses: Counter[int] = Counter()
 
     async def change(self) -> Change:
         """Wait for the next change of assignment."""
@@ -301,18 +307,19 @@ class Reader:
                 return ProfileBatch(partition, epoch, none, none, [], at, 0, 0)
         return None
 
-    def owns(self, batch: ProfileBatch) -> bool:
-        """Whether the partition has been ours since the batch was read."""
-        return self._epochs.get(batch.partition) == batch.epoch
+    def epoch(self, partition: int) -> int | None:
+        """Return the epoch of a partition that is ours."""
+        return self._epochs.get(partition)
 
-    def begin(self, partitions: Iterable[int]) -> None:
+    def begin(self, epochs: Mapping[int, int]) -> None:
         """Let partitions flow from their committed offset."""
-        for partition in partitions:
-            if partition in self._epochs:
+        for partition, epoch in epochs.items():
+            if self.epoch(partition) == epoch:
                 self._positions[partition] = self._world.logs[partition].committed
 
-    def halt(self, partition: int) -> None:
+    def halt(self, partition: int, epoch: int | None) -> None:
         """Stop a partition."""
+        assert self.epoch(partition) == epoch
         self._world.halted.add(partition)
         self._positions.pop(partition, None)
 
@@ -334,8 +341,8 @@ class Reader:
 
     def assign(self, partitions: Iterable[int]) -> None:
         """Be given partitions."""
-        new = tuple(partitions)
-        self._epochs.update(dict.fromkeys(new, self._world.next_epoch()))
+        new = dict.fromkeys(partitions, self._world.next_epoch())
+        self._epochs.update(new)
         self._changes.put_nowait(Assigned(new))
 
     async def revoke(self, partitions: Collection[int]) -> None:
@@ -356,7 +363,6 @@ class Reader:
 
     def _forget(self, partitions: Collection[int]) -> None:
         for partition in partitions:
-            self.losses[partition] += 1
             self._epochs.pop(partition, None)
             self._positions.pop(partition, None)
 

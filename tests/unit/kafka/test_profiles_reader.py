@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from consumer.clock import ManualClock
 from consumer.config import Settings
 from consumer.kafka.profiles_reader import ProfilesReader
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class _SlowBroker:
@@ -42,3 +46,21 @@ async def test_a_commit_confirms_the_membership_of_when_it_was_asked() -> None:
 
     assert done.done()
     assert clock.monotonic() - reader.committed_at >= 60.0
+
+
+def test_a_commit_that_nobody_waits_for_any_more_does_not_end_the_pump(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever asked may be cancelled while the broker is spoken to."""
+    reader = object.__new__(ProfilesReader)
+    done: Future[None] = Future()
+    asked = []
+
+    def commit(offsets: dict[int, int]) -> None:
+        asked.append(offsets)
+        done.cancel()
+
+    monkeypatch.setattr(reader, "_commit_now", commit)
+    reader._commit({0: 7}, done)
+    assert asked == [{0: 7}]
+    assert done.done()

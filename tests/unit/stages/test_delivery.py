@@ -2,63 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import polars as pl
+import pytest
 
-from consumer.clock import ManualClock
+from consumer.stages import upload_refusals
 from consumer.stages.upload_delivery import Delivery
-from consumer.target.micro_batch import SCHEMA, Limits, Sealed
-from consumer.target.pending import Pending
-from consumer.telemetry.metrics import Metrics
+from consumer.stages.upload_refusals import Refusal, Refusals
+from consumer.target.bisection import Search
+from consumer.target.micro_batch import Sealed
+from consumer.target.outcome import Accepted
+from tests.unit.stages.upload_parts import HELD, PARTITION, Parts, parts, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-PARTITION = 3
+    from consumer.stages.upload_context import UploadContext
 
 
-class _Fakes(SimpleNamespace):
-    """What a delivery needs of its context; nothing may be sent."""
-
-    async def durably(self, _: str, function: Callable[..., Any], *args: Any) -> None:  # noqa: ANN401 - as the context's
-        function(*args)
-
-    async def worker(self, function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401 - as the context's
-        return function(*args)
-
-
-def sealed_row() -> tuple[_Fakes, Sealed, list[list[int]]]:
-    """Make a context with one sealed row, and the list of the intents it ends."""
-    pending = Pending(Limits(10, 10, 1_000_000, 1.0, 1_000_000), 0)
-    row = {
-        "visitor": ["a"],
-        "partition": [PARTITION],
-        "offset": [7],
-        "origin": [0],
-        "timestamp": [0],
-        "row": [b"a,1\n"],
-    }
-    pending.add(pl.DataFrame(row, schema=SCHEMA), {PARTITION: 8}, 0.0)
-    sealed = pending.seal(0.0, at_once=True)
+def sealed_row(**more: Any) -> tuple[Parts, Sealed]:  # noqa: ANN401 - as `parts`
+    """Make a context with one sealed row."""
+    context = parts(**more)
+    context.pending.add(rows(7, 8), {PARTITION: 8}, 0.0)
+    sealed = context.pending.seal(0.0, at_once=True)
     assert isinstance(sealed, Sealed)
-    ended: list[list[int]] = []
-    context = _Fakes(
-        clock=ManualClock(),
-        metrics=Metrics(),
-        pending=pending,
-        calling={PARTITION},
-        held={PARTITION},
-        losses=Counter[int](),
-        confirmed=lambda _: True,
-        changed=SimpleNamespace(set=lambda: None),
-        ledger=SimpleNamespace(
-            write=lambda _: None, end=lambda _, where: ended.append(where)
-        ),
-    )
-    return context, sealed, ended
+    return context, sealed
+
+
+def delivery_of(context: Parts) -> Delivery:
+    """Make a delivery without a client: nothing may be sent."""
+    return Delivery(cast("UploadContext", context), cast("Any", None), b"visitor,a\n")
 
 
 async def test_rows_from_before_a_loss_are_not_sent_after_it() -> None:
@@ -66,33 +38,73 @@ async def test_rows_from_before_a_loss_are_not_sent_after_it() -> None:
 
     Who had it in between may have committed past the rows, counting on the intent.
     """
-    context, sealed, ended = sealed_row()
+    context, sealed = sealed_row()
 
     async def lose_and_take_back(_: str) -> None:
         """Stand for the gate, where a frozen process may stand for long."""
-        context.losses.update([PARTITION])
+        context.held[PARTITION] += 1
         context.pending.drop([PARTITION])
 
     context.gate = SimpleNamespace(take=lose_and_take_back)
-    delivery = Delivery(context, SimpleNamespace(), b"visitor,a\n")  # type: ignore[arg-type]
 
-    await delivery.deliver(sealed, lambda: None, {})  # there is no client to send it
+    await delivery_of(context).deliver(sealed, lambda: None, HELD)
 
-    assert ended == []
+    assert context.ledger.ended == []
     assert context.pending.waiting == 0
 
 
 async def test_rows_are_given_back_while_the_membership_is_in_doubt() -> None:
     """Who was frozen behind the gate sends nothing until the group has answered."""
-    context, sealed, ended = sealed_row()
+    context, sealed = sealed_row()
 
     async def freeze(_: str) -> None:
         context.confirmed = lambda _: False
 
     context.gate = SimpleNamespace(take=freeze)
-    delivery = Delivery(context, SimpleNamespace(), b"visitor,a\n")  # type: ignore[arg-type]
 
-    await delivery.deliver(sealed, lambda: None, {})  # there is no client to send it
+    await delivery_of(context).deliver(sealed, lambda: None, HELD)
 
-    assert ended == [[PARTITION]]
+    assert context.ledger.ended == [[PARTITION]]
     assert context.pending.waiting == 1
+
+
+@pytest.mark.parametrize("left", [False, True])
+async def test_an_acceptance_stays_in_doubt_where_the_partition_has_left(
+    *, left: bool
+) -> None:
+    """Whoever had it meanwhile may have sent newer rows before this batch lands."""
+    context, sealed = sealed_row(refused=lambda _: None)
+    delivery = delivery_of(context)
+    upload = await delivery._begin(sealed, HELD, cast("Any", SimpleNamespace(to=str)))
+    context.clock.advance(5.0)
+    if left:
+        context.held[PARTITION] += 1
+
+    [entry] = await delivery._accepted(upload, Accepted("id", ""))
+
+    assert entry.accepted
+    assert entry.ambiguous_at == (context.clock.now() if left else None)
+
+
+@pytest.mark.parametrize("kept", [[False, False], [True, False], [True, True]])
+async def test_a_refused_row_is_put_down_only_by_who_has_kept_its_partition(
+    kept: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be read again by then, for the next owner, who may be we ourselves."""
+
+    async def no_versions(*_: object) -> list[int]:
+        return []
+
+    monkeypatch.setattr(upload_refusals, "versions", no_versions)
+    context, sealed = sealed_row(put_down={}, rejected=SimpleNamespace(write=list))
+    refusals = Refusals(cast("UploadContext", context))
+    refusals.accepted()
+    search = Search()
+    search.refused(1)
+
+    answers = iter(kept)
+
+    refusal = Refusal(sealed, "no", too_large=False)
+    await refusals.settle([refusal], search, lambda _: next(answers))
+
+    assert context.put_down == ({PARTITION: {7}} if all(kept) else {})
