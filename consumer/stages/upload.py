@@ -32,7 +32,7 @@ from consumer.stages.upload_intake import Intake
 from consumer.stages.upload_report import UploadReport
 from consumer.stages.upload_resync import Resync
 from consumer.stages.upload_sampling import Sampling
-from consumer.stages.upload_token import TokenKeeper
+from consumer.stages.upload_token import REFUSED, TokenKeeper
 from consumer.stages.waiting import wait_for
 from consumer.target.batch_file import header
 from consumer.target.budget import Slots
@@ -401,15 +401,10 @@ class UploadStage:
         if reason and self._context.keeper is not None:
             self._context.keeper.refused()
         if reason and "target" not in self._degraded:
-            log.error(
-                "Target refuses the profile token; uploads pause, nothing is lost. "
-                "Put a valid token where target.token points: it is read again; one "
-                "that is fetched is fetched again.",
-                reason=reason,
-            )
+            log.error(REFUSED, reason=reason)
         elif not reason and "target" in self._degraded:
             log.info("Target takes the profile token again; uploads go on.")
-        self._degrade("target", reason and f"the profile token is refused ({reason})")
+        self._degrade("target", reason and f"{REFUSED} ({reason})")
 
     def _degrade(self, name: str, reason: str) -> None:
         """Show what is halted, or no longer (an empty reason)."""

@@ -26,6 +26,10 @@ SELDOM: Final = 21_600.0
 OFTEN: Final = 60.0
 """Seconds at least between two fetches, whatever happens."""
 
+REFUSED: Final = (
+    "Target refuses the profile token; uploads pause, nothing is lost. Put a valid one "
+    "where target.token points: it is read again; one that is fetched is fetched again."
+)
 _SHARE: Final = 0.5  # of a token's remaining time, after which it is fetched again
 
 log = get_logger(__name__)

@@ -401,7 +401,9 @@ async def test_a_refused_token_pauses_and_a_new_one_resumes(
         site.produce(numbered(0, 20))
         async with site.running(site.settings(token={"file": str(token)})):
             await until(lambda: target.journal.count(Endpoint.SUBMIT) >= 2)
-            assert "upload: target" in site.health.readiness().degraded
+            told = site.health.readiness().degraded["upload: target"]
+            assert "Put a valid one" in told
+            assert "HTTP 401" in told
             token.write_text("new\n")
             await until(lambda: sum(1 for _ in target.profiles()) == 20)
             await until(lambda: site.committed() == site.ends(), off_loop=True)

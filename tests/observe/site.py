@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import re
 import time
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -52,11 +52,12 @@ class Till:
     rate: float
     poison: float = 0.0
     hours_old: float = 0.0
+    closed: bool = False
     _seeds: itertools.count[int] = field(default_factory=itertools.count)
 
     async def run(self) -> None:
-        """Sell until cancelled."""
-        while True:
+        """Sell until closed, and what was begun to its end: the broker has to live."""
+        while not self.closed:
             await asyncio.to_thread(self._sell)
 
     def _sell(self) -> None:
@@ -124,9 +125,8 @@ async def site(  # noqa: PLR0913 - what differs from run to run
             try:
                 yield Site(kafka, target, works, services, prometheus, till)
             finally:
-                selling.cancel()
-                with suppress(asyncio.CancelledError):
-                    await selling
+                till.closed = True
+                await selling
 
 
 def configured(
