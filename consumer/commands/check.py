@@ -59,7 +59,7 @@ def _warnings(settings: Settings, plan: Plan, codec: Codec) -> list[str]:
     from consumer.events.takebacks import takebacks
 
     columns = codec.decode(codec.sample()).columns
-    warnings = [str(one) for one in takebacks(plan, columns)]
+    warnings = [str(one) for one in takebacks(plan, codec.type, columns)]
     if settings.target.key == "pcId" and settings.target.api == "v2":
         warnings.append(
             'target.key = "pcId" goes with v2 only where the site has no Experience '

@@ -114,7 +114,7 @@ def _repeated(constant: pa.Array, rows: int) -> pa.Array:
     return constant.take(pa.array(np.zeros(rows, np.int64)))
 
 
-def pruned(of: Type, paths: Paths) -> pa.DataType:
+def pruned(of: Type, paths: Paths) -> pa.DataType:  # noqa: PLR0911 - a kind each
     """Give the column of what is read of a type."""
     if () in paths or not paths:
         return of.arrow
@@ -125,6 +125,10 @@ def pruned(of: Type, paths: Paths) -> pa.DataType:
         return pa.struct(kept)
     if of.kind == "array" and (inner := _below(paths, ITEM)):
         return pa.list_(pruned(of.parts[0], inner))
+    if of.kind == "map":
+        keys = sorted({path[0] for path in paths})
+        values = [pruned(of.parts[0], _below(paths, key)) for key in keys]
+        return pa.struct([*zip(keys, values, strict=True)])
     if of.kind == "union" and not of.is_struct_of_branches:
         first = of.branches[0]
         return pruned(first, paths) if first.arrow == of.arrow else of.arrow
@@ -157,10 +161,13 @@ def _step(
 
 
 def _narrowed(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Leave out the fields that are not in a type; no value is copied."""
+    """Leave out the fields that are not in a type; but of maps, no value is copied."""
     if column.type == kind:
         return column
     column = _unsliced(column)
+    if pa.types.is_map(column.type):
+        inner = [_narrowed(_at(column, one.name), one.type) for one in kind]
+        return pa.StructArray.from_arrays(inner, fields=[*kind], mask=column.is_null())
     if pa.types.is_struct(kind):
         inner = [_narrowed(column.field(one.name), one.type) for one in kind]
     else:
@@ -178,6 +185,8 @@ def _plain(
             return _record(ours, theirs, paths, path)
         case "array", "array":
             return _list(ours, theirs, _below(paths, ITEM) or WHOLE, path)
+        case "map", "map" if () not in paths:
+            return _keyed(ours.parts[0], theirs.parts[0], paths, path)
         case "map", "map":
             step = _step(ours.parts[0], theirs.parts[0], WHOLE, (*path, ITEM))
             return None if step is None else _map_step(ours, step)
@@ -276,6 +285,36 @@ def _list(ours: Type, theirs: Type, paths: Paths, path: tuple[str, ...]) -> Step
         return made, _owners(column, wrong)
 
     return apply
+
+
+def _keyed(ours: Type, theirs: Type, paths: Paths, path: tuple[str, ...]) -> Step:
+    """Make a record of a map's values at the keys that are read."""
+    keys = sorted({one[0] for one in paths})
+    steps = [
+        (key, _step(ours, theirs, _below(paths, key), (*path, key))) for key in keys
+    ]
+
+    def apply(column: pa.Array) -> Resolved:
+        column = _unsliced(column)
+        made, bad = [], None
+        for key, step in steps:
+            inner = _at(column, key)
+            if step is not None:
+                inner, wrong = step(inner)
+                bad = _either(bad, wrong)
+            made.append(inner)
+        return pa.StructArray.from_arrays(made, names=keys, mask=column.is_null()), bad
+
+    return apply
+
+
+def _at(column: pa.Array, key: str) -> pa.Array:
+    """Give each map's value at a key, the last if there are several; or null."""
+    owners = np.repeat(np.arange(len(column)), np.diff(column.offsets.to_numpy()))
+    found = np.flatnonzero(pc.equal(column.keys, key).to_numpy(zero_copy_only=False))
+    place = np.full(len(column), -1)
+    place[owners[found]] = found
+    return column.items.take(pa.array(place, mask=place < 0))
 
 
 def _map_step(ours: Type, step: Step) -> Step:

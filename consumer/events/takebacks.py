@@ -15,10 +15,12 @@ import numpy as np
 import polars as pl
 
 from consumer.events.mapping import Mapper
+from consumer.events.resolve import resolution
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from consumer.events.avro_types import Type
     from consumer.frames import Events
     from consumer.plan.compile import Plan
 
@@ -47,11 +49,12 @@ class Takeback:
         )
 
 
-def takebacks(plan: Plan, sample: pa.RecordBatch) -> list[Takeback]:
-    """Find them, in the order of the attributes."""
+def takebacks(plan: Plan, of: Type, sample: pa.RecordBatch) -> list[Takeback]:
+    """Find them, in the order of the attributes, by made-up records of a type."""
     seen: list[Events] = []
     frame = pl.DataFrame(sample)
-    Mapper(plan, watch=seen.append).map(np.arange(len(frame)), sample)
+    columns, _ = resolution(of, of, plan.reads()).apply(sample)
+    Mapper(plan, watch=seen.append).map(np.arange(len(frame)), columns)
     found = []
     for attribute in plan.attributes:
         if attribute.aggregate in RETRACTS:

@@ -17,6 +17,7 @@ from consumer.errors import ConfigurationError
 from consumer.plan.compile_attribute import compile_attribute
 from consumer.plan.expressions import Expression, check_row_wise, parse, paths
 from consumer.plan.keys import check_one_key
+from consumer.plan.map_keys import with_keys
 from consumer.plan.pseudonyms import Pseudonyms
 from consumer.plan.rounding import roundings
 from consumer.plan.times import time_field
@@ -111,6 +112,7 @@ def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:
     Raises `ConfigurationError` with one line for each problem found.
     """
     problems: list[ConfigurationError] = []
+    sample = with_keys(sample, settings)
 
     def attempt(make: Callable[[], T]) -> T | None:
         try:

@@ -97,11 +97,13 @@ def _kept(settings: AttributeSettings, of: Expression, dtype: pl.DataType) -> Va
         "integer",
         "decimal",
     }:
+        why = ""
+        if dtype.is_float():
+            why = " (the order in which floats are added changes their sum)"
         raise ConfigurationError(
             of.key,
             of.sql,
-            f"whole numbers or decimals, not {dtype}: the order in which floats are "
-            "added changes their sum; cast to DECIMAL(18, 2)",
+            f"whole numbers or decimals, not {dtype}{why}; cast to DECIMAL(18, 2)",
         )
     if settings.aggregate in {"top", "distinct"} and kept.storage == "double":
         raise ConfigurationError(

@@ -21,6 +21,8 @@ from consumer.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from polars._typing import PolarsDataType
+
 ALLOWED = "a row-wise, pure SQL expression over one event"
 
 # polars replaces these by the present time while it parses, so that the tree no
@@ -119,6 +121,8 @@ def check_row_wise(expression: Expression, sample: pl.DataFrame) -> pl.DataType:
     try:
         dtype = _evaluated(expression, sample.clear()).dtype
     except PolarsError as error:
+        for path in sorted(paths(expression.expr)):
+            _check_path(expression, path, sample.schema[path[0]])
         raise _refused(expression.key, expression.sql, _first_line(error)) from error
     try:
         whole = _evaluated(expression, sample)
@@ -134,6 +138,31 @@ def check_row_wise(expression: Expression, sample: pl.DataFrame) -> pl.DataType:
             expression.key, expression.sql, "its value depends on other rows"
         )
     return dtype
+
+
+def _check_path(
+    expression: Expression,
+    path: tuple[str, ...],
+    found: PolarsDataType,
+) -> None:
+    """Name a field that a record does not have, with those that it has."""
+    for place, name in enumerate(path[1:], 1):
+        of = ".".join(path[:place])
+        if isinstance(found, pl.List):
+            allowed = f'no field of a list: {of} is one; from = "items" reads its items'
+            raise ConfigurationError(expression.key, expression.sql, allowed)
+        if isinstance(found, pl.Map):
+            allowed = f"either keys of the map {of}, or all of it, in one configuration"
+            raise ConfigurationError(expression.key, expression.sql, allowed)
+        if not isinstance(found, pl.Struct):
+            allowed = f"a field of a record: {of} is {found}, and has no {name}"
+            raise ConfigurationError(expression.key, expression.sql, allowed)
+        fields = {one.name: one.dtype for one in found.fields}
+        if name not in fields:
+            there = ", ".join(sorted(fields))
+            allowed = f"fields of {of} ({there}); there is no {name}"
+            raise ConfigurationError(expression.key, expression.sql, allowed)
+        found = fields[name]
 
 
 def evaluate(frame: pl.DataFrame, exprs: list[pl.Expr]) -> pl.DataFrame:
@@ -210,6 +239,9 @@ def _check_node(key: str, sql: str, node: dict[str, Any]) -> None:
     (name,) = node
     if not name[:1].isupper() or name in ROW_WISE_NODES - {"Function"}:
         return
+    if name == "Agg":
+        why = "it adds up over events, which is what `aggregate` says"
+        raise _refused(key, sql, why)
     if name != "Function":
         raise _refused(key, sql, f"{name} is not row-wise")
     function = node["Function"]["function"]
@@ -223,6 +255,9 @@ def _check_node(key: str, sql: str, node: dict[str, Any]) -> None:
     else:
         allowed = family in ROW_WISE_FUNCTIONS and member not in CHANGES_LENGTH
     if not allowed:
+        if (family, member) == ("ListExpr", "Get"):
+            why = "[ ] is not; a key of a map is read as a field: tags.tier"
+            raise _refused(key, sql, why)
         called = family if member is None else f"{family}.{member}"
         raise _refused(key, sql, f"{called} is not among the row-wise functions")
 

@@ -120,7 +120,9 @@ def test_check_warns_of_what_cannot_be_taken_back() -> None:
     }
     plan = World(attributes, {1: SCHEMA}).plan
     columns = codec.decode(codec.sample()).columns
-    found = {(one.attribute, one.column): one for one in takebacks(plan, columns)}
+    found = {
+        (one.attribute, one.column): one for one in takebacks(plan, codec.type, columns)
+    }
     assert {k: one.values for k, one in found.items()} == {
         ("latest", "event_type"): ("RETURN", "VOID"),
         ("no_voids", "event_type"): ("RETURN",),

@@ -97,9 +97,10 @@ def test_types_that_a_profile_cannot_keep_are_refused(of: str) -> None:
 @pytest.mark.parametrize("of", ["ratio", "total / 3", "store", "flag", "day"])
 @pytest.mark.parametrize("aggregate", ["sum", "mean"])
 def test_only_whole_numbers_and_decimals_are_added_up(aggregate: str, of: str) -> None:
-    """Floats are refused in sums, since their order would matter."""
+    """Floats are refused in sums, since their order would matter; it says so."""
     allowed = refused("attributes.x.of", x={"aggregate": aggregate, "of": of})
     assert "cast to DECIMAL(18, 2)" in allowed
+    assert ("floats" in allowed) == (of in {"ratio", "total / 3"})
 
 
 @pytest.mark.parametrize("aggregate", ["top", "distinct"])

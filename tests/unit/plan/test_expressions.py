@@ -134,6 +134,43 @@ def test_missing_columns_are_named_with_those_there_are() -> None:
     assert "a, b, f, l, s, t" in caught.value.allowed
 
 
+NESTED = pl.DataFrame(
+    {
+        "store": ["S"],
+        "customer": [{"card": "1", "home": {"city": "X"}}],
+        "lines": [[{"sku": "a"}]],
+    }
+)
+NO_FIELDS = {
+    "LOWER(customer.crad)": "fields of customer (card, home); there is no crad",
+    "customer.home.zip": "fields of customer.home (city); there is no zip",
+    "lines.sku": 'no field of a list: lines is one; from = "items" reads its items',
+    "store.city": "a field of a record: store is String, and has no city",
+}
+
+
+@pytest.mark.parametrize("sql", NO_FIELDS)
+def test_missing_fields_are_named_with_those_there_are(sql: str) -> None:
+    """The error says of which record, or that it is none."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_row_wise(parse("key", sql), NESTED)
+    assert caught.value.allowed == NO_FIELDS[sql]
+
+
+REMEDIES = {
+    "SUM(a)": "it adds up over events, which is what `aggregate` says",
+    "l[1]": "a key of a map is read as a field: tags.tier",
+}
+
+
+@pytest.mark.parametrize("sql", REMEDIES)
+def test_what_is_often_tried_is_refused_with_what_to_do(sql: str) -> None:
+    """An aggregate, and a key in brackets."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse("key", sql)
+    assert REMEDIES[sql] in caught.value.allowed
+
+
 def test_types_that_do_not_fit_are_an_error() -> None:
     """Arithmetic on text is refused before any event comes."""
     with pytest.raises(ConfigurationError):
