@@ -54,7 +54,8 @@ OURS: Final = {
     "enable.auto.commit": "false",
     "isolation.level": "read_committed",
     "auto.offset.reset": "error",
-    "enable.partition.eof": "false",
+    # Behind the last record there may be markers of transactions: see `ends`.
+    "enable.partition.eof": "true",
 }
 COMMITTED_SECONDS: Final = 10.0
 SEEK_SECONDS: Final = 10.0
@@ -108,6 +109,9 @@ class InputConsumer:
         # The partitions that were started, and where each goes on. Plain assignments
         # repeat the offsets of all; only for them they are kept up to date.
         self._started: dict[int, int] = {}
+        # Where a partition was last read to its end, and the offset after the last
+        # record that came with that (0: none did).
+        self._read_out: dict[int, tuple[int, int]] = {}
         self._paused: set[int] = set()
         self._options = client_options(settings, stage, self._membership.options)
         self._consumer = self._member()
@@ -216,12 +220,18 @@ class InputConsumer:
         return len(found.topics[self._topic].partitions)
 
     def ends(self) -> dict[int, int]:
-        """Give the last known end of each partition that was started, for the lag."""
+        """Give the last known end of each partition that was started, for the lag.
+
+        That is the offset after the last record, or none before it (0), where the
+        partition was read to its end: what lies behind are aborted records and markers
+        of transactions, which nobody will ever be given.
+        """
         found = {}
         for one in self._places(self._started):
             _, high = self._consumer.get_watermark_offsets(one, cached=True)
+            at, last = self._read_out.get(one.partition, (None, 0))
             if high >= 0:
-                found[one.partition] = high
+                found[one.partition] = last if at == high else high
         return found
 
     def close(self) -> None:
@@ -230,17 +240,24 @@ class InputConsumer:
 
     def _columns(self, found: list[Message]) -> Batch:
         out_of_range: dict[int, str] = {}
+        read_out: dict[int, int] = {}
         if any(map(Message.error, found)):
             if any(still_counted_in(one.error()) for one in found):
                 self._join_again()
                 return Batch(None)
             for one in found:
-                if (error := one.error()) is not None:
+                if (error := one.error()) is None:
+                    continue
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
+                    read_out[one.partition() or 0] = one.offset() or 0
+                else:
                     self._met(one, error, out_of_range)
             found = [one for one in found if one.error() is None]
-        if not found:
+        records = to_records(found) if found else None
+        for number, at in read_out.items():
+            self._read_out[number] = at, _after_last(records, number)
+        if records is None:
             return Batch(None, out_of_range)
-        records = to_records(found)
         if not self._membership.incremental:
             self._note(records)
         return Batch(records, out_of_range)
@@ -320,9 +337,18 @@ class InputConsumer:
         self._rebalance.assigned = [n for n in came if n not in leaving]
         started = {n: at for n, at in self._started.items() if n in leaving}
         self._paused -= leaving
+        for number in leaving:
+            self._read_out.pop(number, None)
         for number in started:
             del self._started[number]
         self._membership.give_up(consumer, self._places(started))
+
+
+def _after_last(records: Records | None, number: int) -> int:
+    """Give the offset after a partition's last record in a batch, 0 without one."""
+    if records is None:
+        return 0
+    return int(records.offsets[records.partitions == number].max(initial=-1)) + 1
 
 
 def read_ahead(settings: Settings) -> dict[str, str]:
