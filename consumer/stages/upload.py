@@ -205,6 +205,7 @@ class UploadStage:
             renew=self._renew,
             give_up=self._give_up,
             refused=self._refused,
+            failing=self._failing,
             confirmed=self._confirmed,
             calling=calling,
         )
@@ -256,6 +257,11 @@ class UploadStage:
             for task in (*self._deliveries, *others):
                 task.cancel()
         await self._commit()
+        left = await self._context.worker(lambda: self._context.pending.rows_left)
+        log.info(
+            "Uploads are drained; rows that are left are sent at the next start.",
+            rows_left=left,
+        )
 
     async def _finish(self, group: asyncio.TaskGroup) -> None:
         """Send what can still be sent, and wait for what is under way."""
@@ -405,6 +411,21 @@ class UploadStage:
         elif not reason and "target" in self._degraded:
             log.info("Target takes the profile token again; uploads go on.")
         self._degrade("target", reason and f"{REFUSED} ({reason})")
+
+    def _failing(self, reason: str) -> None:
+        """Note that Target has taken no file for a while, or that it does again."""
+        if reason and "delivery" not in self._degraded:
+            log.error(
+                "Target takes no files; rows wait and nothing is lost. Check "
+                "target.endpoint and target.client (`pos-consumer doctor` asks "
+                "Target), and Adobe's status page.",
+                reason=reason,
+                endpoint=self._settings.target.endpoint,
+                client=self._settings.target.client,
+            )
+        elif not reason and "delivery" in self._degraded:
+            log.info("Target takes files again.")
+        self._degrade("delivery", reason and f"Target takes no files ({reason})")
 
     def _degrade(self, name: str, reason: str) -> None:
         """Show what is halted, or no longer (an empty reason)."""

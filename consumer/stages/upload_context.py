@@ -99,6 +99,8 @@ class UploadContext:
     or batches have moved. `put_down` are the offsets of rows that Target refuses, by
     partition: they are not sent again for an older batch. `renew` takes up what was
     announced lately, and blocks; `give_up` leaves a partition to its next owner.
+    `refused` and `failing` show that Target takes no token, or no file, and why; with
+    nothing, that it does.
     """
 
     settings: Settings
@@ -116,6 +118,7 @@ class UploadContext:
     commit: Callable[[], Awaitable[None]]
     halt: Callable[[int, PartitionHalt], Awaitable[None]]
     refused: Callable[[str], None]
+    failing: Callable[[str], None]
     confirmed: Callable[[Iterable[int]], bool]
     renew: Callable[[], bool]
     give_up: Callable[[int, PartitionHalt], Awaitable[None]]

@@ -62,6 +62,9 @@ CUT_OFFS: Final = 3
 """So often in a row a connection may go before the file is out; then the file is taken
 to be too large, as some servers say by hanging up."""
 
+TROUBLED: Final = 30.0
+"""Seconds for which a file has to fail before readiness shows it."""
+
 _WORTH_DIVIDING: Final = 1_000_000  # bytes; no server finds less too large
 _TRIES_OF_A_PART: Final = 3  # once the whole file has failed beyond its deadline
 
@@ -282,6 +285,7 @@ class Delivery:
         if ambiguous_at is not None:
             ambiguous_at += now - context.clock.monotonic()
         context.refused("")
+        context.failing("")
         entries = []
         for entry in upload.entries:
             partition = entry.partition
@@ -334,6 +338,8 @@ class Delivery:
                     upload.failing_since = context.clock.monotonic()
                 upload.cut_offs = upload.cut_offs + 1 if outcome.cut_off else 0
                 pause = max(after, pause)
+                if context.clock.monotonic() - upload.failing_since >= TROUBLED:
+                    context.failing(reason)
             case _:
                 raise AssertionError(outcome)
         log.warning(

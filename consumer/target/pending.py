@@ -105,6 +105,12 @@ class Pending:
         return len(self._ready) + len(self._held) + self._fresh_rows
 
     @property
+    def rows_left(self) -> int:
+        """Rows that Target has yet to take: waiting or on their way."""
+        self._settle()
+        return len(self._live())
+
+    @property
     def size(self) -> int:
         """Bytes of the rows that wait and of the visitors that are held back."""
         return self._bytes + sum(batch.size for batch in self._batches.values())

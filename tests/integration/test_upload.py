@@ -388,6 +388,22 @@ async def test_outages_are_waited_out(site: Site, kind: FaultKind) -> None:
     assert site.health.readiness().degraded == {}
 
 
+async def test_a_client_that_target_does_not_know_is_shown_until_it_is_mended(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readiness says so, and the drain how many rows are left."""
+    monkeypatch.setattr("consumer.stages.upload_delivery.TROUBLED", 0.5)
+    site.produce(numbered(0, 20))
+    fault = Fault(FaultKind.UNSUCCESSFUL, calls=ALWAYS, message="Unexpected Error")
+    site.target.order(fault)
+    async with site.running():
+        await until(lambda: "upload: delivery" in site.health.readiness().degraded)
+        assert "Unexpected" in site.health.readiness().degraded["upload: delivery"]
+        site.target.account.faults.cancel()
+        await until(lambda: sum(1 for _ in site.target.profiles()) == 20)
+        await until(lambda: site.health.readiness().degraded == {})
+
+
 async def test_a_refused_token_pauses_and_a_new_one_resumes(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,7 +73,7 @@ async def test_an_acceptance_stays_in_doubt_where_the_partition_has_left(
     *, left: bool
 ) -> None:
     """Whoever had it meanwhile may have sent newer rows before this batch lands."""
-    context, sealed = sealed_row(refused=lambda _: None)
+    context, sealed = sealed_row(refused=str, failing=str)
     delivery = delivery_of(context)
     upload = await delivery._begin(sealed, HELD, cast("Any", SimpleNamespace(to=str)))
     context.clock.advance(5.0)
