@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from consumer.telemetry.status import StatusBoard
 
 
+JOINING: Final = (
+    "joining the group; what a killed process had comes when its session ends"
+)
+
 STALLED_AFTER_SECONDS: Final = 120.0
 """Longer than the longest single call that a loop makes to a broker."""
 
@@ -85,6 +89,7 @@ class Composition:
             settings, ClientReport(metrics, "source", "rekey"), stage="rekey"
         )
         health = self.health.component("rekey", stalled_after=STALLED_AFTER_SECONDS)
+        health.wait(JOINING)
         return RekeyStage(
             settings,
             source,
@@ -166,6 +171,7 @@ class Composition:
             plan=plan,
         )
         health = self.health.component("aggregate", stalled_after=STALLED_AFTER_SECONDS)
+        health.wait(JOINING)
         return AggregateStage(
             settings,
             directory,

@@ -61,6 +61,10 @@ COMMITTED_SECONDS: Final = 10.0
 SEEK_SECONDS: Final = 10.0
 COUNT_SECONDS: Final = 2.0
 JOIN_AGAIN_SECONDS: Final = 1.0
+JOIN_SECONDS: Final = 60.0
+"""After so long a member without partitions is one for which there are none; by KIP-848
+nobody tells it. Longer than a session: a process that was killed has its partitions
+until that ends."""
 
 
 @dataclass(slots=True)
@@ -114,7 +118,13 @@ class InputConsumer:
         self._read_out: dict[int, tuple[int, int]] = {}
         self._paused: set[int] = set()
         self._options = client_options(settings, stage, self._membership.options)
+        self._joins_by = time.monotonic() + JOIN_SECONDS
         self._consumer = self._member()
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has told what this member gets, be it nothing."""
+        return time.monotonic() >= self._joins_by
 
     def consume(self, most: int, timeout: float) -> Batch:
         """Wait up to `timeout` seconds for up to `most` records.
@@ -319,6 +329,7 @@ class InputConsumer:
         return [TopicPartition(self._topic, n, at) for n, at in offsets.items()]
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._joins_by = float("-inf")
         self._membership.take(consumer, [], self._places(self._started))
         self._rebalance.assigned += [p.partition for p in partitions]
 

@@ -468,9 +468,12 @@ class AggregateStage:
 
     def _show(self) -> None:
         """Tell health, metrics and the status page where the partitions are."""
-        waiting = bool(self._unassigned)
-        held = self._held.why()
-        self._report.show(self._partitions, self._source.ends(), held, waiting=waiting)
+        self._report.show(
+            self._partitions,
+            self._source.ends(),
+            self._held.why(),
+            waiting=bool(self._unassigned) or not self._source.joined,
+        )
 
 
 @contextmanager

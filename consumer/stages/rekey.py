@@ -123,7 +123,7 @@ class RekeyStage:
                 positions,
                 self._source.ends(),
                 self._held.why(),
-                waiting=bool(self._unassigned),
+                waiting=bool(self._unassigned) or not self._source.joined,
             )
             self._laps.to("idle")
             settings = self._settings.aggregate
