@@ -86,6 +86,7 @@ def explain(
 
     from rich.console import Console
 
+    from consumer.commands.reaching import reach
     from consumer.commands.reading import Reading
     from consumer.config import load_settings
     from consumer.loading import load_plan
@@ -102,6 +103,7 @@ def explain(
     key = visitor.encode()
     if raw:
         visitor = _pseudonym(settings, visitor)
+    reach(settings)
     reading = Reading()
     replayed = None
     with Explainer(settings, plan, reading) as explainer:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from consumer.commands import config_file
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -18,10 +20,15 @@ if TYPE_CHECKING:
 
 
 def init(
+    context: typer.Context,
     topic: Annotated[str, typer.Option(help="The topic with the purchase events.")],
     bootstrap_servers: Annotated[
-        str, typer.Option(help="Kafka's address.")
-    ] = "localhost:9092",
+        str | None,
+        typer.Option(
+            help="Kafka's address, in place of the one that the environment or the "
+            "[kafka] of --config has; localhost:9092 without any."
+        ),
+    ] = None,
     schema_registry: Annotated[
         str | None, typer.Option(help="The address of a schema registry.")
     ] = None,
@@ -43,47 +50,61 @@ def init(
     """Look at a topic and its schema, and write a commented configuration.
 
     Joins no consumer group and writes nothing but the file. What it finds are guesses:
-    read the file, correct it, then run `check` and `preview`.
+    read the file, correct it, then run `check` and `preview`. Kafka and the registry
+    are reached as the service reaches them: by POS_CONSUMER__KAFKA__SASL_USERNAME and
+    its like, or by [kafka] and [purchases.registry] in a file that `--config` names,
+    which need not hold anything else.
     """
+    from consumer.commands.init_connection import connection
+    from consumer.commands.reaching import reach
+    from consumer.config import DEFAULT_CONFIG_FILE
     from consumer.errors import ConfigurationError
     from consumer.events.survey import framed
     from consumer.kafka.excerpt import Excerpt
     from consumer.telemetry.logging import configure_logging
 
     if output.exists():
-        raise ConfigurationError("--output", str(output), "a file that is not there")
-    purchases: dict[str, Any] = {"topic": topic}
+        allowed = "expected a file that is not there yet; name another one, or move it"
+        raise ConfigurationError("--output", str(output), allowed)
+    given = config_file(context)
+    if given is not None and given.absolute() == output.absolute():
+        given = None  # POS_CONSUMER_CONFIG may name what is about to be written
+    kafka, registry = connection(given, bootstrap_servers)
+    purchases: dict[str, Any] = {"topic": topic, "registry": registry}
     sources = {
         "schema_registry": schema_registry,
         "schemas": schemas,
         "schema_file": schema_file,
     }
     purchases |= {name: value for name, value in sources.items() if value is not None}
-    settings = _settings(bootstrap_servers, purchases)
+    settings = _settings(kafka, purchases)
     configure_logging(settings.log)
+    reach(settings)
     with Excerpt(settings, topic) as excerpt:
         found = excerpt.newest(records)
     how = framed(found)
     purchases |= _format(how, found)
-    settings = _settings(bootstrap_servers, purchases)
+    settings = _settings(kafka, purchases)
     of, sample = _decoded(settings, found)
     text = _written(settings, purchases, of, sample, found, client=client, how=how)
     _check(text, output)
     output.write_text(text, encoding="utf-8")
+    named = "" if output == DEFAULT_CONFIG_FILE else f" --config {output}"
     typer.echo(
         f"Looked at {len(found)} records and wrote {output}. Read it: what it says of "
-        "your fields are guesses. Then: pos-consumer check, pos-consumer preview."
+        f"your fields are guesses. Then, each as `pos-consumer{named} …`: check, "
+        "topics create, doctor, preview, run."
     )
 
 
-def _settings(bootstrap: str, purchases: Mapping[str, Any]) -> Settings:
+def _settings(kafka: Mapping[str, Any], purchases: Mapping[str, Any]) -> Settings:
     from pydantic import ValidationError
 
     from consumer.config import Settings
     from consumer.config.problems import translate
 
     table = {
-        "kafka": {"bootstrap.servers": bootstrap},
+        "kafka": dict(kafka),
         "purchases": dict(purchases),
         "target": {"client": "acme"},
         "attributes": {"orders": {"aggregate": "count"}},
@@ -169,7 +190,9 @@ def _written(
     client: str,
     how: Framed | None,
 ) -> str:
+    from consumer.commands.init_connection import kafka_lines, registry_lines
     from consumer.events.survey import guesses, leaves, values
+    from consumer.plan.fields import written
 
     guess = guesses(of, sample)
     keyed = _keyed(records, values(sample, guess.visitor_id), len(sample))
@@ -179,9 +202,7 @@ def _written(
         "# Every key: docs/configuration.md. Every aggregate: docs/attributes.md.",
         'application = "pos-consumer"',
         "",
-        "[kafka]",
-        f'"bootstrap.servers" = "{settings.kafka.bootstrap_servers}"',
-        "",
+        *kafka_lines(settings),
         "[purchases]",
         f'topic = "{settings.purchases.topic}"',
         _keys(keyed=keyed, known=bool(sample)),
@@ -192,8 +213,9 @@ def _written(
             f'without_visitor = "filter"     # {nulls} of {len(sample)} had none; '
             '"dead_letter" keeps them'
         )
-    lines += [*_columns(purchases), "", "# The fields there are:"]
-    lines += [f"#   {name:32} {one.arrow}" for name, one in leaves(of)]
+    lines += [*registry_lines(settings), *_columns(purchases), ""]
+    lines += ["# The fields there are, as expressions read them:"]
+    lines += [f"#   {written(name):32} {one.arrow}" for name, one in leaves(of)]
     lines += ["[purchases.fields]", *_fields(guess), "", *_attributes(of, guess)]
     lines += ["[target]", f'client = "{client}"', ""]
     return "\n".join(lines)
@@ -257,12 +279,23 @@ def _toml(column: Any) -> str:  # noqa: ANN401 - a column's type
     return f"{{ {inner} }}"
 
 
+def _sql(guessed: str, more: str = "") -> str:
+    """Write a guess as an expression, in TOML: a name is quoted where SQL needs it."""
+    import json
+    import re
+
+    from consumer.plan.fields import written
+
+    text = (written(guessed) if re.fullmatch(r"[\w.]+", guessed) else guessed) + more
+    return f"'{text}'" if '"' in text and "'" not in text else json.dumps(text)
+
+
 def _fields(guess: Guesses) -> list[str]:
     lines = []
     for name in ("event_id", "visitor_id", "event_time", "items"):
         expression = getattr(guess, name)
         if expression:
-            lines.append(f'{name} = "{expression}"')
+            lines.append(f"{name} = {_sql(expression)}")
         elif name != "items":
             lines.append(f'{name} = "TODO"              # nothing looks like it')
         if name == "event_time" and guess.unit:
@@ -280,20 +313,21 @@ def _attributes(of: Type, guess: Guesses) -> list[str]:
         shown = f"'{symbols[0]}'" if symbols else "'SALE'"
         about = f" # one of {', '.join(symbols)}" if symbols else ""
         mark = "" if symbols else "# "
-        where = [f'{mark}where = "{guess.kind} = {shown}"{about}']
+        where = [f"{mark}where = {_sql(guess.kind, f' = {shown}')}{about}"]
     lines = ["[attributes.orders]", 'aggregate = "count"', *where, ""]
     if guess.event_time and not guess.unit and named[guess.event_time].logical:
         lines += ["[attributes.last_purchase]", 'aggregate = "last"']
-        lines += [f'of = "{guess.event_time}"', *where, 'format = "date"', ""]
+        lines += [f"of = {_sql(guess.event_time)}", *where, 'format = "date"', ""]
     if guess.money:
         lines += ["[attributes.revenue]", 'aggregate = "sum"']
-        lines += [f'of = "{guess.money}"        # whole numbers: cents? then render']
-        lines += [*where, ""]
+        whole = guess.money in named and named[guess.money].logical != "decimal"
+        about = "        # whole numbers: cents? then render" if whole else ""
+        lines += [f"of = {_sql(guess.money)}{about}", *where, ""]
     if guess.items and guess.group:
         below = {n for n, _ in leaves(item_type(named[guess.items]))}
         by = next((n for n in ("quantity", "pieces", "count") if n in below), "")
         lines += ["[attributes.favourite]", 'aggregate = "top"', 'from = "items"']
-        lines += [f'of = "{guess.group}"', *([f'by = "{by}"'] if by else [])]
+        lines += [f"of = {_sql(guess.group)}", *([f'by = "{by}"'] if by else [])]
         lines += ['sentinel = "none"', ""]
     return lines
 

@@ -81,12 +81,14 @@ class LetterFilter:
 
 
 def settings_of(context: typer.Context) -> Settings:
-    """Load the configuration, and log as it says."""
+    """Load the configuration, log as it says, and see that a broker answers."""
+    from consumer.commands.reaching import reach
     from consumer.config import load_settings
     from consumer.telemetry.logging import configure_logging
 
     settings = load_settings(config_file(context))
     configure_logging(settings.log)
+    reach(settings)
     return settings
 
 

@@ -39,6 +39,7 @@ def preview(
 
     from rich.console import Console
 
+    from consumer.commands.reaching import reach
     from consumer.config import load_settings
     from consumer.kafka.excerpt import Excerpt
     from consumer.kafka.topics import MAX_RECORD_BYTES, RECORD_OVERHEAD
@@ -50,6 +51,7 @@ def preview(
     settings = load_settings(config_file(context))
     configure_logging(settings.log)
     plan, schemas = load_plan(settings)
+    reach(settings)
     with Excerpt(settings, settings.topics.source) as excerpt:
         found = excerpt.newest(records)
     largest = MAX_RECORD_BYTES - RECORD_OVERHEAD

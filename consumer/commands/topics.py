@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from consumer.commands import config_file
+from consumer.commands.reaching import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,10 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 StartupTimeout = Annotated[
     str | None,
-    typer.Option(help='How long to try an unreachable broker, such as "30s".'),
+    typer.Option(
+        help='How long to try an unreachable broker, such as "30s"; `plan` tries it '
+        "for 10 s without, `create` as long as the configuration says."
+    ),
 ]
 
 
@@ -33,7 +37,7 @@ def plan(
     startup_timeout: StartupTimeout = None,
 ) -> None:
     """Print each topic's settings, what differs, and what would mend it."""
-    specs, found = _connect(context, startup_timeout).plan()
+    specs, found = _connect(context, startup_timeout, PATIENCE).plan()
     if as_json:
         _print_json(specs, found)
         return
@@ -67,19 +71,19 @@ def create(
         raise typer.Exit(1)
 
 
-def _connect(context: typer.Context, startup_timeout: str | None) -> TopicAdmin:
-    import asyncio
-
-    from consumer.clock import SystemClock
+def _connect(
+    context: typer.Context, startup_timeout: str | None, patience: float | None = None
+) -> TopicAdmin:
+    """Wait for a broker as long as the option says, or for `patience`; see `reach`."""
+    from consumer.commands.reaching import reach
     from consumer.config import load_settings
-    from consumer.kafka.clients import wait_for_broker
     from consumer.kafka.topics import TopicAdmin
     from consumer.telemetry.logging import configure_logging
 
     flags = {} if startup_timeout is None else {"startup_timeout": startup_timeout}
     settings = load_settings(config_file(context), flags)
     configure_logging(settings.log)
-    asyncio.run(wait_for_broker(settings, SystemClock()))
+    reach(settings, patience if startup_timeout is None else None)
     return TopicAdmin(settings)
 
 

@@ -23,6 +23,7 @@ from consumer.config.sources import (
     DEFAULT_CONFIG_FILE,
     environment_name,
     load_settings,
+    partial,
 )
 from consumer.config.target import (
     BatchSettings,
@@ -55,4 +56,5 @@ __all__ = [
     "Topics",
     "environment_name",
     "load_settings",
+    "partial",
 ]

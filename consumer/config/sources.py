@@ -131,12 +131,9 @@ class LayeredSettings(Settings, BaseSettings):
             schemas = None if others else Path("schemas")
             _anchor_key(purchases, "schemas", schemas, folder)
             _anchor_key(purchases, "schema_file", None, folder)
-            for name in ("ca_file", "certificate_file", "key_file"):
-                _anchor_key(purchases.get("registry"), name, None, folder)
+            _anchor_registry(purchases, folder)
         _anchor_key(merged["aggregate"], "state_dir", Path("state"), folder)
-        anchored = _anchor_files(merged, folder)
-        assert isinstance(anchored, dict)  # noqa: S101 - for the type checker
-        return anchored
+        return _anchor_files(merged, folder)
 
 
 def _anchor_key(table: object, key: str, default: Path | None, folder: Path) -> None:
@@ -146,14 +143,20 @@ def _anchor_key(table: object, key: str, default: Path | None, folder: Path) -> 
             table[key] = folder / value
 
 
-def _anchor_files(value: object, folder: Path) -> object:
-    """Anchor each `{ file = "…" }` below a value."""
-    if not isinstance(value, dict):
-        return value
-    match value:
+def _anchor_registry(purchases: Mapping[str, object], folder: Path) -> None:
+    for name in ("ca_file", "certificate_file", "key_file"):
+        _anchor_key(purchases.get("registry"), name, None, folder)
+
+
+def _anchor_files(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Anchor each `{ file = "…" }` in a table and below."""
+    match table:
         case {"file": str() | Path() as file, **rest} if file and not rest:
             return {"file": folder / file}
-    return {key: _anchor_files(below, folder) for key, below in value.items()}
+    return {
+        key: _anchor_files(below, folder) if isinstance(below, dict) else below
+        for key, below in table.items()
+    }
 
 
 def load_settings(
@@ -178,6 +181,31 @@ def load_settings(
         }
         layers = [overrides or {}, finder(), content]
         raise translate(error, Settings, origins, layers) from error
+
+
+def partial(path: Path | None) -> dict[str, Any]:
+    """Read what there is of a configuration, the file at `path` and the environment.
+
+    Nothing is validated and nothing need be there, but a file that is named.
+    """
+    file = None if path is None else _existing(path)
+    content = _checked_toml(file)
+    environment = Environment(LayeredSettings, os.environ, content)()
+    folder = (file or DEFAULT_CONFIG_FILE).absolute().parent
+    found = _anchor_files(_over(environment, content), folder)
+    if isinstance(purchases := found.get("purchases"), dict):
+        _anchor_registry(purchases, folder)
+    return found
+
+
+def _over(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
+    """Put one nested mapping over another."""
+    both = {
+        name: _over(upper[name], lower[name])
+        for name in upper.keys() & lower.keys()
+        if isinstance(upper[name], dict) and isinstance(lower[name], dict)
+    }
+    return {**lower, **upper, **both}
 
 
 def _existing(path: Path | None) -> Path | None:

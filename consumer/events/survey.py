@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consumer.events.avro_types import branch_name
 from consumer.events.framing import FRAME, GUID_BYTES, GUID_MAGIC, HEADER, MAGIC
+from consumer.plan.fields import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,7 +146,7 @@ def guesses(of: Type, sample: Sequence[dict[str, Any]]) -> Guesses:
     exact = [n for n, t in named.items() if t.logical == "decimal"]
     whole = [n for n, t in named.items() if t.kind in NUMBERS and not t.logical]
     floats = _first((MONEY,), [n for n, t in named.items() if t.kind == "double"])
-    rounded = f"CAST({floats} AS DECIMAL(18, 2))" if floats else ""
+    rounded = f"CAST({written(floats)} AS DECIMAL(18, 2))" if floats else ""
     return Guesses(
         event_id=event_id,
         visitor_id=_first(VISITORS, [n for n in texts if n != event_id]),

@@ -260,7 +260,13 @@ async def wait_for_broker(
                     f"librdkafka says: {reason.str()} ({reason.name()}).",
                     'Check kafka."bootstrap.servers", the network and the credentials.',
                 ) from error
-            log.warning("No Kafka broker at %s yet: %s", address, reason.str())
+            log.warning(
+                "No Kafka broker at %s yet: %s. It is tried for %.0f s more%s.",
+                address,
+                reason.str(),
+                deadline - clock.monotonic(),
+                " (startup_timeout)" if timeout_seconds is None else "",
+            )
             await clock.sleep(RETRY_SECONDS)
         else:
             return

@@ -77,6 +77,7 @@ class Excerpt:
             # Required by the client, never joined: partitions are assigned by hand.
             "group.id": f"{settings.application}-excerpt",
         }
+        self._settings = settings
         self._topic = topic
         self._consumer = Consumer(client_options(settings, "excerpt", options))
 
@@ -98,8 +99,11 @@ class Excerpt:
         if described.error is not None:
             if described.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise TopicAbsent(
-                    f"The topic {self._topic} does not exist.",
-                    "Check its name; `pos-consumer topics plan` lists ours.",
+                    f"The topic {self._topic} does not exist at "
+                    f"{self._settings.kafka.bootstrap_servers}.",
+                    "Check its name, and that these are the right brokers."
+                    if self._topic == self._settings.topics.source
+                    else "Create it with `pos-consumer topics create`.",
                 )
             raise broker_error(described.error, f"describing topic {self._topic}")
         return sorted(described.partitions)

@@ -197,7 +197,7 @@ def _text_field(key: str, sql: str, sample: pl.DataFrame) -> Expression:
     dtype = check_row_wise(expression, sample)
     if not (dtype.is_integer() or dtype in {pl.String, pl.Categorical, pl.Enum}):
         raise ConfigurationError(
-            expression.key, sql, f"text or an integer, not {dtype}; cast it"
+            expression.key, sql, f"expected text or an integer, not {dtype}; cast it"
         )
     return replace(expression, expr=expression.expr.cast(pl.String))
 
@@ -206,7 +206,7 @@ def _condition(key: str, sql: str, sample: pl.DataFrame) -> Expression:
     expression = parse(key, sql)
     dtype = check_row_wise(expression, sample)
     if dtype != pl.Boolean:
-        raise ConfigurationError(key, sql, f"a condition, not {dtype}")
+        raise ConfigurationError(key, sql, f"expected a condition, not {dtype}")
     return expression
 
 
@@ -216,12 +216,12 @@ def _items_field(
     key = "purchases.fields.items"
     if sql is None:
         raise ConfigurationError(
-            key, None, 'the list of line items, which `from = "items"` reads'
+            key, None, 'expected the list of line items, which `from = "items"` reads'
         )
     expression = parse(key, sql)
     dtype = check_row_wise(expression, sample)
     if not (isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)):
-        raise ConfigurationError(key, sql, f"a list of records, not {dtype}")
+        raise ConfigurationError(key, sql, f"expected a list of records, not {dtype}")
     return expression, tuple(field.name for field in dtype.inner.fields)
 
 

@@ -44,7 +44,9 @@ def compile_attribute(
     if settings.where is not None:
         where, dtype = expression("where", settings.where)
         if dtype != pl.Boolean:
-            raise ConfigurationError(where.key, where.sql, f"a condition, not {dtype}")
+            raise ConfigurationError(
+                where.key, where.sql, f"expected a condition, not {dtype}"
+            )
         taking_part = where.expr.fill_null(value=False)
     kept, operand = INTEGER, pl.lit(1, pl.Int64)
     if settings.of is not None:
@@ -58,7 +60,9 @@ def compile_attribute(
     if settings.by is not None:
         by, dtype = expression("by", settings.by)
         if not dtype.is_integer():
-            raise ConfigurationError(by.key, by.sql, f"a whole number, not {dtype}")
+            raise ConfigurationError(
+                by.key, by.sql, f"expected a whole number, not {dtype}"
+            )
         weight = by.expr.cast(pl.Int64)
         taking_part &= weight.is_not_null()
         if settings.aggregate == "count":
@@ -91,7 +95,9 @@ def _kept(settings: AttributeSettings, of: Expression, dtype: pl.DataType) -> Va
     kept = value_type(dtype)
     if kept is None:
         raise ConfigurationError(
-            of.key, of.sql, f"a number, text, date, time or boolean, not {dtype}"
+            of.key,
+            of.sql,
+            f"expected a number, text, date, time or boolean, not {dtype}",
         )
     if settings.aggregate in {"sum", "mean"} and kept.logical not in {
         "integer",
@@ -103,11 +109,12 @@ def _kept(settings: AttributeSettings, of: Expression, dtype: pl.DataType) -> Va
         raise ConfigurationError(
             of.key,
             of.sql,
-            f"whole numbers or decimals, not {dtype}{why}; cast to DECIMAL(18, 2)",
+            f"expected whole numbers or decimals, not {dtype}{why}; cast to "
+            "DECIMAL(18, 2)",
         )
     if settings.aggregate in {"top", "distinct"} and kept.storage == "double":
         raise ConfigurationError(
-            of.key, of.sql, "no float: it makes no dependable key; cast it"
+            of.key, of.sql, "expected no float: it makes no dependable key; cast it"
         )
     return kept
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from polars._typing import PolarsDataType
 
-ALLOWED = "a row-wise, pure SQL expression over one event"
+ALLOWED = "expected a row-wise, pure SQL expression over one event"
 
 # polars replaces these by the present time while it parses, so that the tree no
 # longer shows a clock: they are found in the text.
@@ -32,6 +32,15 @@ CLOCKS = re.compile(
     r"|localtimestamp)\b",
     re.IGNORECASE,
 )
+# Only for what is said: the tree is what decides.
+TOGETHER = re.compile(
+    r"\b(sum|count|avg|mean|min|max|first|last|median|stddev\w*|var\w*|array_agg"
+    r"|string_agg|quantile\w*|corr|covar\w*)\s*\(",
+    re.IGNORECASE,
+)
+OVER = re.compile(r"\bover\s*\(", re.IGNORECASE)
+A_WORD_OF_SQL = re.compile(r"found '(\w+)' clause|unsupported function '(\w+)'")
+FOREIGN_NODES = re.compile(r":? \w+\(\w+ \{.*")  # how Rust shows a parsed text
 QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 
 # Node names of polars' serialised expressions (`Expr.meta.serialize`).
@@ -93,7 +102,7 @@ def parse(key: str, sql: str) -> Expression:
         expr = pl.sql_expr(sql)
         tree = json.loads(expr.meta.serialize(format="json"))
     except (PolarsError, ValueError) as error:
-        raise _refused(key, sql, _first_line(error)) from error
+        raise _refused(key, sql, _unreadable(bare, error)) from error
     outer: set[str] = set()
     for node in _walk(tree):
         _check_node(key, sql, node)
@@ -115,7 +124,7 @@ def check_row_wise(expression: Expression, sample: pl.DataFrame) -> pl.DataType:
         raise ConfigurationError(
             expression.key,
             expression.sql,
-            f"columns of the event ({', '.join(sorted(sample.columns))}); "
+            f"expected columns of the event ({', '.join(sorted(sample.columns))}); "
             f"there is no {', '.join(missing)}",
         )
     try:
@@ -149,18 +158,26 @@ def _check_path(
     for place, name in enumerate(path[1:], 1):
         of = ".".join(path[:place])
         if isinstance(found, pl.List):
-            allowed = f'no field of a list: {of} is one; from = "items" reads its items'
+            allowed = (
+                f"expected no field of a list: {of} is one; "
+                'from = "items" reads its items'
+            )
             raise ConfigurationError(expression.key, expression.sql, allowed)
         if isinstance(found, pl.Map):
-            allowed = f"either keys of the map {of}, or all of it, in one configuration"
+            allowed = (
+                f"expected either keys of the map {of}, or all of it, in one "
+                "configuration"
+            )
             raise ConfigurationError(expression.key, expression.sql, allowed)
         if not isinstance(found, pl.Struct):
-            allowed = f"a field of a record: {of} is {found}, and has no {name}"
+            allowed = (
+                f"expected a field of a record: {of} is {found}, and has no {name}"
+            )
             raise ConfigurationError(expression.key, expression.sql, allowed)
         fields = {one.name: one.dtype for one in found.fields}
         if name not in fields:
             there = ", ".join(sorted(fields))
-            allowed = f"fields of {of} ({there}); there is no {name}"
+            allowed = f"expected fields of {of} ({there}); there is no {name}"
             raise ConfigurationError(expression.key, expression.sql, allowed)
         found = fields[name]
 
@@ -239,11 +256,8 @@ def _check_node(key: str, sql: str, node: dict[str, Any]) -> None:
     (name,) = node
     if not name[:1].isupper() or name in ROW_WISE_NODES - {"Function"}:
         return
-    if name == "Agg":
-        why = "it adds up over events, which is what `aggregate` says"
-        raise _refused(key, sql, why)
     if name != "Function":
-        raise _refused(key, sql, f"{name} is not row-wise")
+        raise _refused(key, sql, _several_rows(sql) or f"{name} is not row-wise")
     function = node["Function"]["function"]
     family, member = (
         next(iter(function.items())) if isinstance(function, dict) else (function, None)
@@ -259,7 +273,8 @@ def _check_node(key: str, sql: str, node: dict[str, Any]) -> None:
             why = "[ ] is not; a key of a map is read as a field: tags.tier"
             raise _refused(key, sql, why)
         called = family if member is None else f"{family}.{member}"
-        raise _refused(key, sql, f"{called} is not among the row-wise functions")
+        why = f"{called} is not among the row-wise functions"
+        raise _refused(key, sql, _several_rows(sql) or why)
 
 
 def _outer_field(node: dict[str, Any]) -> set[str]:
@@ -275,6 +290,35 @@ def _outer_field(node: dict[str, Any]) -> set[str]:
 
 def _refused(key: str, sql: str, why: str) -> ConfigurationError:
     return ConfigurationError(key, sql, f"{ALLOWED}: {why}")
+
+
+def _several_rows(sql: str) -> str:
+    """Say which part of a text takes several rows together; empty where none does."""
+    bare = QUOTED.sub("''", sql)
+    if OVER.search(bare):
+        return "OVER looks at other rows"
+    if called := TOGETHER.search(bare):
+        name = called.group(1).upper()
+        return (
+            f"{name} takes several events together, which is what `aggregate` says; "
+            "write what one event gives to it"
+        )
+    return ""
+
+
+def _unreadable(bare: str, error: Exception) -> str:
+    """Say why polars reads no expression, with the remedy where it is known."""
+    said = _first_line(error)
+    if found := A_WORD_OF_SQL.search(said):
+        word = found.group(1) or found.group(2)
+        if not re.search(rf"\b{word}\s*\(", bare, re.IGNORECASE):
+            return (
+                f"{word} is a word of SQL; a field of that name is written in double "
+                f"quotes, in TOML '\"{word}\"'"
+            )
+    if "->" in bare:
+        return "a field of a record is read with a dot, as in record.field, not by ->"
+    return FOREIGN_NODES.sub("", said)
 
 
 def _first_line(error: Exception) -> str:

@@ -30,8 +30,8 @@ def check_one_key(visitor: Expression, key: Expression) -> None:
     raise ConfigurationError(
         KEY,
         key.sql,
-        "the visitor_id, an expression over it and nothing else, or the one that "
-        f"visitor_id puts a fixed text to; {visitor.sql!r} may be the same for two "
+        "expected the visitor_id, an expression over it and nothing else, or the one "
+        f"that visitor_id puts a fixed text to; {visitor.sql!r} may be one for two "
         'keys, and its events in two partitions. Use `key = "other"`',
     )
 

@@ -36,9 +36,11 @@ def time_field(sql: str, unit: str | None, sample: pl.DataFrame) -> Expression:
     found = expression.expr
     if (unit is not None) != dtype.is_integer():
         allowed = (
-            f'`event_time_unit` = "s", "ms" or "us" beside it: it is a number ({dtype})'
+            'expected `event_time_unit` = "s", "ms" or "us" beside it: it is a number '
+            f"({dtype})"
             if unit is None and dtype.is_integer()
-            else f"no `event_time_unit`, which is for whole numbers, not {dtype}"
+            else "expected no `event_time_unit`, which is for whole numbers, not "
+            f"{dtype}"
         )
         if dtype.is_integer() or unit is not None:
             raise ConfigurationError(KEY, sql, allowed)
@@ -53,7 +55,8 @@ def time_field(sql: str, unit: str | None, sample: pl.DataFrame) -> Expression:
         return replace(expression, expr=from_iso(found).to_physical())
     if not isinstance(dtype, pl.Datetime | pl.Date):
         allowed = (
-            f"a timestamp, a date, an ISO 8601 text or a whole number, not {dtype}"
+            "expected a timestamp, a date, an ISO 8601 text or a whole number, not "
+            f"{dtype}"
         )
         raise ConfigurationError(KEY, sql, allowed)
     return replace(expression, expr=found.cast(pl.Datetime("us")).to_physical())

@@ -111,8 +111,8 @@ def check_rendering(plan: AttributePlan) -> None:
         raise ConfigurationError(
             f"attributes.{plan.name}.{part}",
             plan.summary,
-            f"something that fits every {plan.shown.logical} value, such as TRY_CAST "
-            f"in place of CAST: {why}",
+            f"expected something that fits every {plan.shown.logical} value, such as "
+            f"TRY_CAST in place of CAST: {why}",
         ) from error
 
 

@@ -220,7 +220,9 @@ def settle(
     """
     if unknown := sorted(wishes.reset - definitions.keys()):
         raise ConfigurationError(
-            RESET, unknown[0], f"one of the attributes {', '.join(definitions)}"
+            RESET,
+            unknown[0],
+            f"expected one of the attributes {', '.join(definitions)}",
         )
     if not known:
         return Settled(1, dict.fromkeys(definitions, 1), new=True)

@@ -85,7 +85,9 @@ def choose(
     definitions = {a.name: a.definition for a in plan.attributes}
     if unknown := [name for name in named if name not in definitions]:
         raise ConfigurationError(
-            "rebuild", unknown[0], f"one of the attributes {', '.join(definitions)}"
+            "rebuild",
+            unknown[0],
+            f"expected one of the attributes {', '.join(definitions)}",
         )
     if not known:
         raise PosConsumerError(

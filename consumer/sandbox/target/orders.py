@@ -23,11 +23,11 @@ def read_orders(path: Path, now: float) -> list[Fault]:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(
-            str(path), NOT_A_KEY, f"a TOML file: {error}"
+            str(path), NOT_A_KEY, f"expected a TOML file: {error}"
         ) from error
     orders = given.pop("fault", [])
     if given or not isinstance(orders, list):
-        raise ConfigurationError(str(path), NOT_A_KEY, "only tables [[fault]]")
+        raise ConfigurationError(str(path), NOT_A_KEY, "expected only tables [[fault]]")
     found = []
     for number, order in enumerate(orders, 1):
         try:

@@ -105,7 +105,7 @@ def drafted(purchases: dict[str, Any], found: Records) -> dict[str, Any]:
     purchases = {"topic": "p", **purchases}
     how = framed(found)
     purchases |= _format(how, found)
-    settings = _settings("localhost:9092", purchases)
+    settings = _settings({}, purchases)
     of, sample = _decoded(settings, found)
     text = _written(settings, purchases, of, sample, found, client="acme", how=how)
     _check(text, Path("pos-consumer.toml"))
@@ -127,6 +127,48 @@ def test_a_draft_is_a_configuration(
     assert draft["attributes"]["orders"]["where"] == "event_type = 'SALE'"
     assert draft["attributes"]["favourite"]["by"] == "quantity"
     assert "#   total_minor" in draft["text"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_draft_quotes_what_sql_has_words_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A field named like a word of SQL is quoted, a decimal is not taken for cents."""
+    monkeypatch.chdir(tmp_path)
+    line = {
+        "type": "record",
+        "name": "Line",
+        "fields": [{"name": "group", "type": "string"}],
+    }
+    decimal = {
+        "type": "bytes",
+        "logicalType": "decimal",
+        "precision": 9,
+        "scale": 2,
+    }
+    schema = json.dumps(
+        {
+            "type": "record",
+            "name": "Receipt",
+            "fields": [
+                {"name": "receiptNo", "type": "string"},
+                {"name": "userId", "type": "string"},
+                {
+                    "name": "closedAt",
+                    "type": {"type": "long", "logicalType": "timestamp-micros"},
+                },
+                {"name": "gross", "type": decimal},
+                {"name": "lines", "type": {"type": "array", "items": line}},
+            ],
+        }
+    )
+    (tmp_path / "7.avsc").write_text(schema)
+    values = [b"\0\0\0\0\7" + one[5:] for one in Codec(schema).sample()]
+    draft = drafted({"schemas": str(tmp_path)}, records(*values))
+    assert draft["attributes"]["favourite"]["of"] == '"group"'
+    assert "cents" not in draft["text"]
     assert capsys.readouterr().err == ""
 
 

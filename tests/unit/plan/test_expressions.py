@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from consumer.errors import ConfigurationError
-from consumer.plan.expressions import Expression, check_row_wise, parse
+from consumer.plan.expressions import Expression, check_row_wise, parse, paths
+from consumer.plan.fields import written
 
 FRAME = pl.DataFrame(
     {
@@ -154,11 +155,11 @@ def test_missing_fields_are_named_with_those_there_are(sql: str) -> None:
     """The error says of which record, or that it is none."""
     with pytest.raises(ConfigurationError) as caught:
         check_row_wise(parse("key", sql), NESTED)
-    assert caught.value.allowed == NO_FIELDS[sql]
+    assert caught.value.allowed == f"expected {NO_FIELDS[sql]}"
 
 
 REMEDIES = {
-    "SUM(a)": "it adds up over events, which is what `aggregate` says",
+    "SUM(a)": "SUM takes several events together, which is what `aggregate` says",
     "l[1]": "a key of a map is read as a field: tags.tier",
 }
 
@@ -169,6 +170,34 @@ def test_what_is_often_tried_is_refused_with_what_to_do(sql: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse("key", sql)
     assert REMEDIES[sql] in caught.value.allowed
+
+
+NOT_UNDERSTOOD = {
+    "group": "group is a word of SQL; a field of that name is written in double quotes",
+    "user": "user is a word of SQL",
+    "loyalty->cardNo": "is read with a dot",
+    "SUM(gross)": "SUM takes several events together",
+    "gross / MAX(gross)": "MAX takes several events together",
+    "ROW_NUMBER() OVER ()": "OVER looks at other rows",
+    "FOO(gross)": "unsupported function 'foo'",
+}
+
+
+@pytest.mark.parametrize("sql", NOT_UNDERSTOOD)
+def test_what_is_not_understood_is_said_in_words_of_sql(sql: str) -> None:
+    """No name of the parser's own insides shows, and the remedy is there."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse("key", sql)
+    assert NOT_UNDERSTOOD[sql] in caught.value.allowed
+    assert "Ident" not in caught.value.allowed
+    assert "Agg" not in caught.value.allowed
+
+
+@pytest.mark.parametrize("name", ["group", "a.order", "user", "end", "my-id", "gross"])
+def test_a_field_is_written_so_that_it_is_read(name: str) -> None:
+    """Quoted where SQL would take the name for a word of its own, and only there."""
+    assert paths(parse("key", written(name)).expr) == {tuple(name.split("."))}
+    assert ('"' in written(name)) == (name != "gross")
 
 
 def test_types_that_do_not_fit_are_an_error() -> None:
