@@ -88,6 +88,7 @@ def test_a_wrong_broker_is_said_everywhere_alike(
 ) -> None:
     """One sentence with the address and the remedy; nobody is told to wait on."""
     monkeypatch.setattr("consumer.commands.reaching.reach.__defaults__", (0.2,))
+    monkeypatch.setattr("consumer.telemetry.logging.configure_logging", lambda _: None)
     monkeypatch.setenv("POS_CONSUMER__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:9")
     words = {
         "init": ["init", "--topic", "p", "--output", str(config) + ".new"],
