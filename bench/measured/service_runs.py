@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from consumer.service import Stage
     from consumer.telemetry.metrics import Metrics
 
-LOOK_SECONDS: Final = 0.01
+LOOK_SECONDS: Final = 0.05  # looking takes CPU time that counts in
 LED_SECONDS: Final = 10.0
 
 Details = dict[str, float]
