@@ -21,6 +21,23 @@ if TYPE_CHECKING:
 PADDING: Final = 16
 
 
+class Scratch:
+    """Memory that batch after batch is written to, one at a time.
+
+    Memory that is asked for anew would be cleared by the system, page by page.
+    """
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._bytes = np.empty(0, np.uint8)
+
+    def room(self, size: int) -> NDArray[np.uint8]:
+        """Give so many bytes, whatever they hold; the last ones given are void."""
+        if size > len(self._bytes):
+            self._bytes = np.empty(size + size // 4, np.uint8)
+        return self._bytes[:size]
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """Record `i` is `data[bounds[i]:bounds[i + 1]]`; `PADDING` zeros follow the last.
@@ -51,19 +68,20 @@ class Buffer:
         return Buffer(self.data, self.bounds[rows.start : rows.stop + 1])
 
     @classmethod
-    def blank(cls, bounds: Ints) -> Buffer:
-        """Make room for records, yet to be written."""
-        data = np.empty(int(bounds[-1]) + PADDING, np.uint8)
+    def blank(cls, bounds: Ints, scratch: Scratch | None = None) -> Buffer:
+        """Make room for records, yet to be written, of its own or in `scratch`."""
+        size = int(bounds[-1]) + PADDING
+        data = np.empty(size, np.uint8) if scratch is None else scratch.room(size)
         data[-PADDING:] = 0
         return cls(data, bounds)
 
     @classmethod
-    def concat(cls, parts: Sequence[Buffer]) -> Buffer:
-        """Put buffers behind each other."""
+    def concat(cls, parts: Sequence[Buffer], scratch: Scratch) -> Buffer:
+        """Put buffers behind each other, in `scratch` if they are several."""
         if len(parts) == 1:
             return parts[0]
         sizes = np.concatenate([np.zeros(1, np.int64), *(part.sizes for part in parts)])
-        whole = cls.blank(np.cumsum(sizes))
+        whole = cls.blank(np.cumsum(sizes), scratch)
         at = 0
         for part in parts:
             first, last = int(part.bounds[0]), int(part.bounds[-1])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from consumer.frames import Events
     from consumer.plan.attributes import AttributePlan
+    from consumer.profiles.buffer import Scratch
     from consumer.profiles.columns import Ints
 
     Operation = tuple[int, int, int]
@@ -104,23 +105,6 @@ class Source:
     starts: Ints
     owners: Ints
     items: Ints
-
-
-class Scratch:
-    """Memory that batch after batch is written to, one at a time.
-
-    Memory that is asked for anew would be cleared by the system, page by page.
-    """
-
-    def __init__(self) -> None:
-        """Hold nothing yet."""
-        self._bytes = np.empty(0, np.uint8)
-
-    def room(self, size: int) -> NDArray[np.uint8]:
-        """Give so many bytes, whatever they hold; the last ones given are void."""
-        if size > len(self._bytes):
-            self._bytes = np.empty(size + size // 4, np.uint8)
-        return self._bytes[:size]
 
 
 class Lift:

@@ -23,8 +23,8 @@ from consumer.profiles.algebra.edge import Edge
 from consumer.profiles.algebra.extreme import Extreme
 from consumer.profiles.algebra.keyed import Keyed
 from consumer.profiles.algebra.recent import Recent
-from consumer.profiles.buffer import PADDING, Buffer
-from consumer.profiles.lift import Fields, Lift, Scratch, Unfit
+from consumer.profiles.buffer import PADDING, Buffer, Scratch
+from consumer.profiles.lift import Fields, Lift, Unfit
 from consumer.profiles.record import FRAME, HEADER
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Merger:
         """Compile the plan into operations on the codec's records."""
         self._codec = codec
         self._fold = fold
-        self._scratch = Scratch()
+        self._scratch, self._written = Scratch(), Scratch()
         aggregates = {a.name: aggregate_for(a) for a in plan.attributes}
         fields = codec.current.names[len(HEADER) :]
         self._keyed = [name for name in fields if isinstance(aggregates[name], Keyed)]
@@ -136,8 +136,8 @@ class Merger:
     ) -> Merged:
         """Fold events into the stored profiles of all slots.
 
-        `offsets` are the source offsets of the events. Raises `PartitionHalt` where a
-        total no longer fits.
+        `offsets` are the source offsets of the events. The records are good until the
+        next merge. Raises `PartitionHalt` where a total no longer fits.
         """
         if self._program is not None:
             header = self._fold.header(slots, offsets, times)
@@ -158,7 +158,7 @@ class Merger:
 
     def _merged(self, program: NDArray[np.int64], old: Buffer, new: Fields) -> Merged:
         room = int(old.bounds[-1]) + len(new.data) + PADDING
-        out = Buffer(np.empty(room, np.uint8), np.zeros(len(old) + 1, np.int64))
+        out = Buffer(self._written.room(room), np.zeros(len(old) + 1, np.int64))
         counts = np.empty((len(old), 2 * len(self._keyed)), np.int64)
         kernel.merge_records(
             program,

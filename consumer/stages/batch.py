@@ -21,7 +21,7 @@ from consumer.errors import PartitionHalt
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
 from consumer.profiles.agenda import Agenda, to_entries
-from consumer.profiles.buffer import Buffer
+from consumer.profiles.buffer import Buffer, Scratch
 from consumer.profiles.fold import Fold, Slots, Times, assign_slots, hash64, hash128
 from consumer.profiles.merge import Merger, Stored
 from consumer.profiles.overflow import (
@@ -111,6 +111,7 @@ class PartitionOutput:
 class Prepared:
     """A batch, worked: what each record became and what to write.
 
+    It is good until the next batch is prepared: commit it, or drop it, before.
     `erased` counts events that were filtered because their visitor was erased since.
     `records` may be fewer than entered: those of a halted partition are left out, as
     if they had not been read. So are those from where a partition has to wait: `waits`
@@ -156,6 +157,7 @@ class BatchWork:
         self._generation = generation
         self._fold = Fold(plan, generation)
         self._merger = Merger(plan, codec, self._fold)
+        self._gathered = Scratch()
         self._windows = plan.zone is not None
         self._agenda = agenda or Agenda(plan, codec)
         (self._neutral,) = codec.encode(self._fold.neutral(codec.schema))
@@ -198,7 +200,10 @@ class BatchWork:
     def prepare(
         self, records: Records, partitions: Mapping[int, OpenPartition]
     ) -> Prepared:
-        """Work a batch. `partitions` holds every partition that occurs in it."""
+        """Work a batch. `partitions` holds every partition that occurs in it.
+
+        What it prepared before is void.
+        """
         watch = Stopwatch()
         verdicts = Verdicts.of(len(records))
         with watch.step("decode"):
@@ -403,7 +408,8 @@ class BatchWork:
                     agenda[number] = self._agenda.entries(at, ours)
                 mine = Buffer.of(records)
             found.append(mine)
-        return Stored(Buffer.concat(found), self._codec, self._fold), agenda
+        gathered = Buffer.concat(found, self._gathered)
+        return Stored(gathered, self._codec, self._fold), agenda
 
     def _joined(
         self,
