@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
@@ -95,35 +94,33 @@ class TransactionalProducer:
         topic: str,
         partition: int,
         records: Iterable[tuple[bytes | None, bytes | None]],
-        headers: Headers | None = None,
         *,
         first: Headers | None = None,
     ) -> None:
         """Queue key-value pairs for one partition, in order.
 
-        All have `headers`, or the first of them `first` instead, if that is given.
-        Only the last has a delivery callback: it tells the position reached, and
-        what fails before it fails the transaction.
+        The first has the headers `first`, the others none. Only the last has a
+        delivery callback: it tells the position reached, and what fails before it fails
+        the transaction.
         """
         listed = list(records)
         if not listed:
             return
         produce = self._producer.produce
-        if headers is not None:  # a keyword makes a call take twice as long
-            produce = partial(produce, headers=headers)
         if first is not None and len(listed) > 1:
             self._wait_for_room(topic, partition, listed.pop(0), first)
             first = None
         *others, (last_key, last_value) = listed
         for key, value in others:
             try:
+                # A keyword, None too, would make the call take twice as long.
                 produce(topic, value, key, partition)
             except BufferError:
-                self._wait_for_room(topic, partition, (key, value), headers)
+                self._wait_for_room(topic, partition, (key, value), None)
             except KafkaException as error:
                 raise _unclean(error, f"producing to {topic}") from error
         self._wait_for_room(
-            topic, partition, (last_key, last_value), first or headers, self._delivered
+            topic, partition, (last_key, last_value), first, self._delivered
         )
 
     def produce_headed(
