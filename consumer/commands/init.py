@@ -147,10 +147,13 @@ def _format(how: Framed | None, records: Records) -> dict[str, Any]:
 
 def _decoded(settings: Settings, records: Records) -> tuple[Type, list[dict[str, Any]]]:
     """Decode the newest schema's records, for what their values tell."""
+    from contextlib import suppress
+
     import numpy as np
 
     from consumer.errors import RegistryUnreachable, SchemaError
     from consumer.events.packed import Packed
+    from consumer.events.resolve import WHOLE, Unfit, resolution
     from consumer.frames import Verdicts
     from consumer.loading import schemas_of
 
@@ -170,7 +173,11 @@ def _decoded(settings: Settings, records: Records) -> tuple[Type, list[dict[str,
         if written is not None:
             rows = np.flatnonzero(numbers == number)
             values = schemas.framing.framed(packed, rows)
-            sample += _rows(written.decode(values).columns)
+            columns = written.decode(values).columns
+            with suppress(Unfit):
+                made = resolution(codec.type, written.type, WHOLE)
+                columns, _ = made.apply(columns)
+            sample += _rows(columns)
     return codec.type, sample
 
 
@@ -194,7 +201,7 @@ def _written(
     from consumer.events.survey import guesses, leaves, values
     from consumer.plan.fields import written
 
-    guess = guesses(of, sample)
+    guess = guesses(of, sample, records.keys)
     keyed = _keyed(records, values(sample, guess.visitor_id), len(sample))
     nulls = len(sample) - len(values(sample, guess.visitor_id))
     lines = [
@@ -208,7 +215,7 @@ def _written(
         _keys(keyed=keyed, known=bool(sample)),
         *_source(purchases, how),
     ]
-    if nulls:
+    if guess.visitor_id and nulls:
         lines.append(
             f'without_visitor = "filter"     # {nulls} of {len(sample)} had none; '
             '"dead_letter" keeps them'
@@ -295,7 +302,9 @@ def _fields(guess: Guesses) -> list[str]:
     for name in ("event_id", "visitor_id", "event_time", "items"):
         expression = getattr(guess, name)
         if expression:
-            lines.append(f"{name} = {_sql(expression)}")
+            why = "              # the keys of the records are these"
+            told = why if name == "visitor_id" and guess.keyed else ""
+            lines.append(f"{name} = {_sql(expression)}{told}")
         elif name != "items":
             lines.append(f'{name} = "TODO"              # nothing looks like it')
         if name == "event_time" and guess.unit:

@@ -118,7 +118,8 @@ def item_type(of: Type) -> Type:
 class Guesses:
     """Expressions for what the configuration needs; empty where nothing looks like it.
 
-    `unit` is that of a time in numbers.
+    `unit` is that of a time in numbers; `keyed` says that the visitor was not found by
+    name, but by values that the records' keys are.
     """
 
     event_id: str = ""
@@ -129,15 +130,21 @@ class Guesses:
     kind: str = ""
     money: str = ""
     group: str = ""
+    keyed: bool = False
 
 
-def guesses(of: Type, sample: Sequence[dict[str, Any]]) -> Guesses:
-    """Guess by names and types; `sample` are some decoded events."""
+def guesses(
+    of: Type, sample: Sequence[dict[str, Any]], keys: Sequence[bytes | None] = ()
+) -> Guesses:
+    """Guess by names and types; `sample` are some decoded events, of these `keys`."""
     named = dict(leaves(of))
     texts = [n for n, t in named.items() if t.kind in TEXTS or t.kind in NUMBERS]
     items = next((n for n, t in named.items() if _is_items(t)), "")
     time, unit = _time(named, sample)
     event_id = _first(EVENT_IDS, texts)
+    others = [name for name in texts if name != event_id]
+    visitor = _first(VISITORS, others)
+    of_keys = "" if visitor else _of_keys(others, sample, keys)
     groups: list[str] = []
     if items:
         below = item_type(named[items])
@@ -149,13 +156,14 @@ def guesses(of: Type, sample: Sequence[dict[str, Any]]) -> Guesses:
     rounded = f"CAST({written(floats)} AS DECIMAL(18, 2))" if floats else ""
     return Guesses(
         event_id=event_id,
-        visitor_id=_first(VISITORS, [n for n in texts if n != event_id]),
+        visitor_id=visitor or of_keys,
         event_time=time,
         unit=unit,
         items=items,
         kind=_first((KINDS,), [n for n, t in named.items() if t.kind in TEXTS]),
         money=_first((MONEY,), [*exact, *whole]) or rounded,
         group=_first((GROUPS, ""), groups),
+        keyed=bool(of_keys),
     )
 
 
@@ -175,6 +183,20 @@ def _first(patterns: Sequence[str], names: Sequence[str]) -> str:
         for name in names:
             if re.search(pattern, _snake(name)):
                 return name
+    return ""
+
+
+def _of_keys(
+    names: Sequence[str],
+    sample: Sequence[dict[str, Any]],
+    keys: Sequence[bytes | None],
+) -> str:
+    """Give the first field most of whose values are keys of records."""
+    known = {key.decode("utf-8", "replace") for key in keys if key}
+    for name in names:
+        found = {str(value) for value in values(sample, name)}
+        if len(found & known) * 2 > len(found):
+            return name
     return ""
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tomllib
+from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import numpy as np
 import pytest
 
@@ -170,6 +174,81 @@ def test_a_draft_quotes_what_sql_has_words_for(
     assert draft["attributes"]["favourite"]["of"] == '"group"'
     assert "cents" not in draft["text"]
     assert capsys.readouterr().err == ""
+
+
+OLDER: dict[str, Any] = {
+    "type": "record",
+    "name": "Bon",
+    "fields": [
+        {"name": "purchaseId", "type": "string"},
+        {"name": "laden", "type": "string"},
+        {"name": "karte", "type": "string"},
+        {
+            "name": "zeit",
+            "type": {"type": "long", "logicalType": "timestamp-millis"},
+        },
+        {
+            "name": "amount",
+            "type": {
+                "type": "bytes",
+                "logicalType": "decimal",
+                "precision": 8,
+                "scale": 2,
+            },
+        },
+    ],
+}
+NEWER = {
+    **OLDER,
+    "fields": [
+        {"name": "orderId", "type": "string", "aliases": ["purchaseId"]},
+        OLDER["fields"][1],
+        {"name": "kunde", "type": "string", "aliases": ["karte"]},
+        *OLDER["fields"][3:],
+    ],
+}
+
+
+def by_old_and_new(folder: Path, *, keyed: bool) -> dict[str, Any]:
+    """Draft for a topic of two versions, keyed by visitor or by store."""
+    values: list[bytes | None] = []
+    keys: list[bytes | None] = []
+    for number, schema in ((7, OLDER), (8, NEWER)):
+        (folder / f"{number}.avsc").write_text(json.dumps(schema))
+        for place in range(10):
+            out = io.BytesIO()
+            names = {"purchaseId": f"r{place}", "orderId": f"r{place}"}
+            who = {"karte": f"k{place}", "kunde": f"k{place}"}
+            event = {**names, **who, "laden": "s", "zeit": 0, "amount": Decimal("1.25")}
+            fastavro.schemaless_writer(out, fastavro.parse_schema(schema), event)
+            values.append(b"\0" + number.to_bytes(4, "big") + out.getvalue())
+            keys.append(f"k{place}".encode() if keyed else b"till 4")
+    found = replace(records(*values), keys=keys)
+    return drafted({"schemas": str(folder)}, found)
+
+
+def test_a_visitor_of_no_known_name_is_told_by_the_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older versions are read as the newest, so that no field of theirs seems null."""
+    monkeypatch.chdir(tmp_path)
+    draft = by_old_and_new(tmp_path, keyed=True)
+    assert draft["purchases"]["fields"]["visitor_id"] == "kunde"
+    assert "# the keys of the records are these" in draft["text"]
+    assert draft["purchases"]["key"] == "visitor"
+    assert "without_visitor" not in draft["purchases"]
+    assert draft["attributes"]["revenue"] == {"aggregate": "sum", "of": "amount"}
+    assert "cents" not in draft["text"]
+
+
+def test_where_no_field_is_the_visitor_a_person_has_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said of how many have none."""
+    monkeypatch.chdir(tmp_path)
+    draft = by_old_and_new(tmp_path, keyed=False)
+    assert draft["purchases"]["fields"]["visitor_id"] == "TODO"
+    assert "without_visitor" not in draft["purchases"]
 
 
 def test_a_draft_for_json_lists_its_columns(
