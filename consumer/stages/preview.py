@@ -39,6 +39,12 @@ if TYPE_CHECKING:
 
 HALTED: Final = "halted"
 WAITING: Final = "waiting"
+TOMBSTONE: Final = ("tombstone", "The record has no value.")
+NOT_WANTED: Final = ("where", "[purchases] where is not true of the event.")
+NO_VISITOR: Final = (
+    "without_visitor",
+    "The event names no visitor; [purchases] without_visitor filters those.",
+)
 EXAMPLES: Final = 3
 CACHE_BYTES: Final = 1_000_000
 
@@ -117,11 +123,12 @@ def preview(  # noqa: PLR0913 - what it depends on
         largest_record=largest_record,
         max_ahead=settings.purchases.max_ahead,
     ).prepare(records, _partitions(settings, records, day))
+    mapped = _mapped(plan, schemas, records)
     renderer = RowRenderer(plan.attributes, codec)
     first_line = header(settings.target.key, renderer.attributes)
     return Preview(
-        columns=_columns(plan, schemas, records),
-        records=_became(records, prepared),
+        columns=_columns(mapped),
+        records=_became(records, prepared, mapped),
         header=first_line.decode("ascii").removesuffix("\n"),
         profiles=_profiles(
             prepared,
@@ -183,11 +190,15 @@ def _partitions(
     return opened
 
 
-def _columns(plan: Plan, schemas: Schemas, records: Records) -> list[Column]:
-    """Map the records once more, and look at the columns before any is refused."""
+def _mapped(plan: Plan, schemas: Schemas, records: Records) -> list[Events]:
+    """Map the records once more, to see events before any is refused."""
     mapped: list[Events] = []
     verdicts = Verdicts.of(len(records))
     Decoder(schemas, Mapper(plan, watch=mapped.append)).decode(records, verdicts)
+    return mapped
+
+
+def _columns(mapped: list[Events]) -> list[Column]:
     if not mapped:
         return []
     frames = [[one.identity for one in mapped], [one.operands for one in mapped]]
@@ -213,18 +224,21 @@ def _column(name: str, parts: list[pl.Series]) -> Column:
     )
 
 
-def _became(records: Records, prepared: Prepared) -> list[Became]:
+def _became(records: Records, prepared: Prepared, mapped: list[Events]) -> list[Became]:
     """Say what each record that entered became, in their order."""
+    wanted = {row for events in mapped for row in events.records.tolist()}
     worked = prepared.records
     rows = {place: row for row, place in enumerate(_places(worked))}
     letters = {one.row: one for one in prepared.verdicts.dead_letters}
     conflicts = set(prepared.verdicts.conflicts)
     result = []
-    for partition, offset, timestamp in zip(
-        records.partitions.tolist(),
-        records.offsets.tolist(),
-        records.timestamps.tolist(),
-        strict=True,
+    for number, (partition, offset, timestamp) in enumerate(
+        zip(
+            records.partitions.tolist(),
+            records.offsets.tolist(),
+            records.timestamps.tolist(),
+            strict=True,
+        )
     ):
         row = rows.get((partition, offset))
         if row is None and partition in prepared.waits:
@@ -236,6 +250,9 @@ def _became(records: Records, prepared: Prepared) -> list[Became]:
             words = (Outcome.DEAD_LETTERED.label, letter.reason, letter.sentence)
         else:
             why = CONFLICT if row in conflicts else ("", "")
+            if prepared.verdicts.outcomes[row] == Outcome.FILTERED:
+                is_wanted = NO_VISITOR if number in wanted else NOT_WANTED
+                why = TOMBSTONE if records.values[number] is None else is_wanted
             words = (Outcome(prepared.verdicts.outcomes[row]).label, *why)
         result.append(Became(partition, offset, timestamp, *words))
     return result

@@ -54,12 +54,12 @@ def event(
     }
 
 
-def look(folder: Path, batch: Sequence[Record]) -> Preview:
+def look(folder: Path, batch: Sequence[Record], **more: str) -> Preview:
     """Preview a batch, with offsets that count up in each partition."""
     (folder / "1.avsc").write_text(json.dumps(SCHEMA), encoding="utf-8")
     settings = Settings.model_validate(
         {
-            "purchases": {"topic": "purchases"},
+            "purchases": {"topic": "purchases", **more},
             "target": {"client": "acme"},
             "attributes": ATTRIBUTES,
         }
@@ -113,12 +113,30 @@ def test_every_record_is_told_with_its_reason(world: World, tmp_path: Path) -> N
     assert [(one.outcome, one.reason) for one in found] == [
         ("folded", ""),
         ("duplicate", ""),
-        ("filtered", ""),
+        ("filtered", "tombstone"),
         ("dead_lettered", "bad_magic"),
         ("dead_lettered", "missing_visitor"),
     ]
     assert [one.offset for one in found] == [0, 1, 2, 3, 4]
     assert found[3].sentence.startswith("The record begins with byte 1")
+
+
+def test_what_is_filtered_is_told_apart(world: World, tmp_path: Path) -> None:
+    """A tombstone, an event that `where` leaves out, and one of nobody."""
+    batch = [
+        Record(b"ann", None),
+        world.record(event(1, "ann", amount=1)),
+        world.record(event(2, None)),
+        world.record(event(3, "ann")),
+    ]
+    more = {"where": "amount > 1", "without_visitor": "filter"}
+    found = look(tmp_path, batch, **more).records
+    assert [(one.outcome, one.reason) for one in found] == [
+        ("filtered", "tombstone"),
+        ("filtered", "where"),
+        ("filtered", "without_visitor"),
+        ("folded", ""),
+    ]
 
 
 def test_the_share_of_nulls_counts_refused_events_too(
