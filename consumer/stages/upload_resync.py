@@ -42,7 +42,8 @@ KEEP_ALIVE: Final = "keep_alive"
 
 LIVES: Final = 3
 """So often a profile is sent anew within `keep_alive`: a round that was missed, while
-the service was down, is made good by the next one."""
+the service was down, is made good by the next one. What changed within half a round is
+left out: with a whole one, that next one would come at the very end of its life."""
 
 PARTS: Final = 48
 """Visitors are spread over so many parts of a round, by their ids."""
@@ -154,7 +155,7 @@ class Resync:
         length = life / LIVES / PARTS
         part = int(now / length)
         selection = Selection(
-            before=int((now - life / LIVES) * 1_000), part=(part % PARTS, PARTS)
+            before=int((now - life / LIVES / 2) * 1_000), part=(part % PARTS, PARTS)
         )
         for partition in sorted(self._serving):
             before = self._jobs.get((KEEP_ALIVE, partition))
