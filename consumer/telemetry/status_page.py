@@ -55,7 +55,7 @@ def page(application: str, health: Health, board: StatusBoard) -> str:
             f"<span class=quiet>at {_time(board.now)}</span><nav>",
             "<a href=metrics>metrics</a><a href=readyz>readyz</a>",
             "<a href=livez>livez</a><a href='?format=json'>JSON</a></nav></header>",
-            _reasons(health),
+            _reasons(health, board.partitions()),
             _figures(board),
             _partitions(board.partitions()),
             "<div class='grid loose'>",
@@ -66,7 +66,7 @@ def page(application: str, health: Health, board: StatusBoard) -> str:
     )
 
 
-def _reasons(health: Health) -> str:
+def _reasons(health: Health, partitions: Iterable[PartitionStatus]) -> str:
     """Show what is waited for and what is halted, if anything."""
     readiness = health.readiness()
     if readiness.ready and not readiness.degraded:
@@ -76,6 +76,11 @@ def _reasons(health: Health) -> str:
         for c in health.components
         for trouble in troubles_of(c)
     ]
+    if any(one.state.startswith("halted") for one in partitions):
+        items.append(
+            "<li class=quiet>What is halted is tried again once this replica restarts: "
+            "mend the cause first."
+        )
     return f"<section><h2>What is the matter</h2><ul>{''.join(items)}</ul></section>"
 
 

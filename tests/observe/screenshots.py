@@ -54,7 +54,7 @@ async def until(done: Callable[[], object]) -> None:
 async def main() -> None:
     """Run the service, picture it, trouble it, picture it again."""
     options = TargetOptions(processing_time=3.0)
-    values = {"max_age": 'max_age = "5s"'}
+    values = {"max_age": 'max_age = "10s"'}  # so that calls suffice
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         with Chromium(folder / "chromium") as browser:

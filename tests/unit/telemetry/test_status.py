@@ -167,6 +167,17 @@ def test_what_has_halted_is_not_passed_off_as_no_lag() -> None:
     assert "not counting 2 halted partitions" in drawn(board).text
 
 
+def test_the_page_says_when_what_has_halted_is_tried_again() -> None:
+    """A person who has mended the cause learns what else to do."""
+    board, health = StatusBoard(), Health()
+    component = health.component("aggregate")
+    component.ready()
+    component.degrade({"partition 1": "why"})
+    assert "restarts" not in drawn(board, health).text
+    board.partition(PartitionStatus("aggregate", 1, "halted: overflow"))
+    assert "tried again once this replica restarts" in drawn(board, health).text
+
+
 def test_a_restore_shows_how_far_it_is() -> None:
     """The bar can be read by people who do not see it."""
     board = StatusBoard()
