@@ -103,8 +103,7 @@ def show(
     ],
 ) -> None:
     """Show one dead letter: origin, headers, and its value as far as it decodes."""
-    from rich.console import Console
-
+    from consumer.commands.tables import console
     from consumer.errors import PosConsumerError
     from consumer.events.letters import letters
 
@@ -118,37 +117,40 @@ def show(
             "`pos-consumer dead-letters list` names partitions and offsets.",
         )
     (letter,) = letters(found)
-    console = Console()
-    console.print(_facts(letter))
+    console().print(_facts(letter))
     for line in _value(settings, letter):
         typer.echo(line)
 
 
 def _print_groups(groups: Mapping[str, Group]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print a row a reason, and below it the first ones, a line each."""
+    from rich.table import Column, Table
 
-    from consumer.events.letters import iso
+    from consumer.commands.tables import console, span
+    from consumer.profiles.readable import moment
 
     if not groups:
         typer.echo("There are no such dead letters.")
         return
     ordered = sorted(groups.items(), key=lambda one: (-one[1].count, one[0]))
-    counts = Table("reason", "count", "partitions", "first", "last")
-    examples = Table("reason", "partition", "offset", "refused at", "sentence")
+    counts = Table(
+        *(Column(name, no_wrap=True) for name in ("reason", "count")),
+        "partitions",
+        Column("refused", no_wrap=True),
+    )
     for reason, group in ordered:
         numbers = ", ".join(map(str, sorted(group.partitions)))
-        counts.add_row(reason, f"{group.count:,}", numbers, *map(iso, group.times))
+        times = span(*(moment(at * 1000) for at in group.times))
+        counts.add_row(reason, f"{group.count:,}", numbers, times)
+    console().print(counts)
+    if not any(group.examples for group in groups.values()):
+        return
+    for reason, group in ordered:
+        typer.echo(f"{reason}, partition and offset:")
         for one in group.examples:
-            sentence = Text("" if one.kept is None else one.kept.sentence)
-            place = (str(one.partition), str(one.offset))
-            examples.add_row(reason, *place, iso(one.refused_at), sentence)
-    console = Console()
-    console.print(counts)
-    if examples.row_count:
-        console.print(examples)
-        typer.echo("`pos-consumer dead-letters show PARTITION OFFSET` shows one.")
+            sentence = "" if one.kept is None else one.kept.sentence
+            typer.echo(f"  {one.partition} {one.offset}  {sentence}".rstrip())
+    typer.echo("`pos-consumer dead-letters show PARTITION OFFSET` shows one.")
 
 
 def _facts(letter: Letter) -> Table:

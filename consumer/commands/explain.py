@@ -9,7 +9,10 @@ import typer
 from consumer.commands import config_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
+    from rich.table import Table
 
     from consumer.config import Settings
     from consumer.stages.explain import Explained, Unknown
@@ -84,10 +87,9 @@ def explain(
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
-
     from consumer.commands.reaching import reach
     from consumer.commands.reading import Reading
+    from consumer.commands.tables import console as console_of
     from consumer.config import load_settings
     from consumer.loading import load_plan
     from consumer.stages.explain import Explainer, Unknown
@@ -119,7 +121,7 @@ def explain(
         shown["events"] = None if replayed is None else asdict(replayed)
         typer.echo(json.dumps(shown, ensure_ascii=False, default=str))
     else:
-        console = Console(highlight=False)
+        console = console_of(highlight=False)
         if isinstance(found, Unknown):
             _print_unknown(console, found, searched=events)
         else:
@@ -242,27 +244,14 @@ def _print_events(
     console: Console, replayed: Replayed, names: list[str] | None
 ) -> None:
     from rich.markup import escape
-    from rich.table import Column, Table
-    from rich.text import Text
 
-    from consumer.profiles.readable import moment
+    from consumer.commands.tables import NARROW
 
-    table = Table("offset", Column("event", overflow="fold"))
-    for name in ("happened", "recorded", "became"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("gave, or why not", overflow="fold")
-    for one in replayed.events[-MOST_ROWS:]:
-        happened = "" if one.event_time is None else moment(one.event_time)
-        table.add_row(
-            f"{one.offset:,}",
-            Text(one.event_id or ""),
-            happened,
-            moment(one.recorded_at * 1000),
-            Text(one.became, COLOURS.get(one.became, "")),
-            Text(_why(one, names)),
-        )
-    if replayed.events:
-        console.print(table)
+    events = replayed.events[-MOST_ROWS:]
+    if console.width < NARROW:
+        _list_events(console, events, names)
+    elif events:
+        console.print(_table_of(events, names))
     counts = replayed.counts
     counted = ", ".join(f"{counts[w]:,} {w}" for w in COLOURS if w in counts)
     total = sum(counts.values())
@@ -281,6 +270,50 @@ def _print_events(
         )
     for note in replayed.notes:
         console.print(f"[yellow]{escape(note)}[/]")
+
+
+def _table_of(events: Sequence[Event], names: list[str] | None) -> Table:
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from consumer.profiles.readable import moment
+
+    table = Table("offset", Column("event", overflow="fold"))
+    for name in ("happened", "recorded", "became"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("gave, or why not", overflow="fold")
+    for one in events:
+        happened = "" if one.event_time is None else moment(one.event_time)
+        table.add_row(
+            f"{one.offset:,}",
+            Text(one.event_id or ""),
+            happened,
+            moment(one.recorded_at * 1000),
+            Text(one.became, COLOURS.get(one.became, "")),
+            Text(_why(one, names)),
+        )
+    return table
+
+
+def _list_events(
+    console: Console, events: Sequence[Event], names: list[str] | None
+) -> None:
+    """Print what the table would have, two lines an event."""
+    from rich.text import Text
+
+    from consumer.profiles.readable import moment
+
+    for one in events:
+        happened = (
+            "" if one.event_time is None else f"happened {moment(one.event_time)}"
+        )
+        recorded = f"recorded {moment(one.recorded_at * 1000)}"
+        times = ", ".join(filter(None, (happened, recorded)))
+        became = Text(one.became, COLOURS.get(one.became, ""))
+        console.print(f"offset {one.offset:,}", Text(one.event_id or ""), became)
+        console.print(Text(f"  {times}"))
+        if why := _why(one, names):
+            console.print(Text(f"  {why}"))
 
 
 def _why(event: Event, names: list[str] | None) -> str:

@@ -99,14 +99,20 @@ def _print_json(specs: Sequence[TopicSpec], found: Sequence[Difference]) -> None
 
 
 def _print_specs(specs: Sequence[TopicSpec]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("topic", "partitions", "settings", title="The topics of the service")
+    from consumer.commands.tables import console
+
+    table = Table(
+        Column("topic", overflow="fold"),
+        "partitions",
+        "settings",
+        title="The topics of the service",
+    )
     for spec in specs:
         config = "\n".join(f"{key}={value}" for key, value in spec.config.items())
         table.add_row(spec.name, str(spec.partitions), config)
-    Console().print(table)
+    console().print(table)
 
 
 def _print_differences(found: Sequence[Difference]) -> None:

@@ -8,7 +8,8 @@ file that they would give. Every visitor begins anew, as on an empty store.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
 from consumer.frames import Events, Outcome, Records, Verdicts
 from consumer.kafka.topics import MAX_RECORD_BYTES
+from consumer.profiles.readable import moment, shown
 from consumer.profiles.record import ProfileCodec, ProfileSchema
 from consumer.profiles.rows import RowRenderer
 from consumer.profiles.seen import SeenIds, bucket_width
@@ -26,7 +28,7 @@ from consumer.stages.rekeying import Rekeying
 from consumer.target.batch_file import REASONS, encode_rows, header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import polars as pl
 
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from consumer.plan.compile import Plan
     from consumer.profiles.seen import Ids
     from consumer.profiles.store import PartitionStore
+
+    # The type of a column in words, and what writes one of its values.
+    Written: TypeAlias = tuple[str, Callable[[Any], str]]
 
 HALTED: Final = "halted"
 WAITING: Final = "waiting"
@@ -201,26 +206,36 @@ def _mapped(plan: Plan, schemas: Schemas, records: Records) -> list[Events]:
 def _columns(mapped: list[Events]) -> list[Column]:
     if not mapped:
         return []
-    frames = [[one.identity for one in mapped], [one.operands for one in mapped]]
-    frames.append([one.items.operands for one in mapped if one.items is not None])
+    times: dict[str, Written] = {"event_time": ("datetime", moment)}
+    kept: dict[str, Written] = {
+        one.operand_column: (one.kept.logical, partial(shown, one.kept))
+        for one in plan.attributes
+    }
+    of_items = [one.items.operands for one in mapped if one.items is not None]
     return [
-        _column(name, [frame[name] for frame in parts])
-        for parts in frames
+        _column(name, [frame[name] for frame in parts], known.get(name))
+        for parts, known in (
+            ([one.identity for one in mapped], times),
+            ([one.operands for one in mapped], kept),
+            (of_items, kept),
+        )
         if parts
         for name in parts[0].columns
     ]
 
 
-def _column(name: str, parts: list[pl.Series]) -> Column:
-    shown: list[str] = []
+def _column(name: str, parts: list[pl.Series], known: Written | None) -> Column:
+    """Describe a column by what its values stand for, not by how they are stored."""
+    kind, write = known or (str(parts[0].dtype), str)
+    examples: list[str] = []
     for part in parts:
-        shown += [str(value) for value in part.drop_nulls().head(EXAMPLES).to_list()]
+        examples += map(write, part.drop_nulls().head(EXAMPLES).to_list())
     return Column(
         name=name,
-        kind=str(parts[0].dtype),
+        kind=kind,
         values=sum(map(len, parts)),
         nulls=sum(part.null_count() for part in parts),
-        examples=tuple(shown[:EXAMPLES]),
+        examples=tuple(examples[:EXAMPLES]),
     )
 
 

@@ -54,14 +54,22 @@ def event(
     }
 
 
-def look(folder: Path, batch: Sequence[Record], **more: str) -> Preview:
+PRICE = "CAST(amount AS DECIMAL(9, 2))"
+
+
+def look(
+    folder: Path,
+    batch: Sequence[Record],
+    attributes: dict[str, dict[str, Any]] = ATTRIBUTES,
+    **more: str,
+) -> Preview:
     """Preview a batch, with offsets that count up in each partition."""
     (folder / "1.avsc").write_text(json.dumps(SCHEMA), encoding="utf-8")
     settings = Settings.model_validate(
         {
             "purchases": {"topic": "purchases", **more},
             "target": {"client": "acme"},
-            "attributes": ATTRIBUTES,
+            "attributes": attributes,
         }
     )
     schemas = SchemaFolder(folder)
@@ -152,6 +160,18 @@ def test_the_share_of_nulls_counts_refused_events_too(
     assert (found["store"].values, found["store"].nulls) == (5, 4)
     assert found["store"].examples == ("x",)
     assert found["event_id"].examples == ("e0", "e1", "e2")
+    time = found["event_time"]
+    assert (time.kind, time.examples[0]) == ("datetime", "1970-01-01 00:00:00Z")
+
+
+def test_examples_are_written_as_what_they_stand_for(
+    world: World, tmp_path: Path
+) -> None:
+    """A decimal has its point, although it is stored as a whole number."""
+    priced = {**ATTRIBUTES, "euros": {"aggregate": "sum", "of": PRICE}}
+    found = look(tmp_path, [world.record(event(1, "ann", amount=12))], priced)
+    (euros,) = (one for one in found.columns if one.name == "euros")
+    assert (euros.kind, euros.examples) == ("decimal", ("12.00",))
 
 
 def test_a_partition_that_would_halt_is_told_with_the_remedy(
