@@ -48,10 +48,26 @@ def check(
         f"The configuration is right. Attributes: {', '.join(settings.attributes)}; "
         f"checked against {name}, which the {path} codec reads."
     )
+    for note in _absent(settings):
+        typer.echo(f"Note: {note}")
     for warning in [*plan.warnings, *_warnings(settings, plan, codec)]:
         typer.echo(f"Warning: {warning}", err=True)
     if show_plan:
-        typer.echo("\n".join(plan.describe()))
+        typer.echo("\n".join(plan.describe(settings.purchases)))
+
+
+def _absent(settings: Settings) -> list[str]:
+    """Name secrets whose file is not here: right where they lie elsewhere."""
+    target = settings.target
+    secrets = {
+        "target.token": target.token,
+        "purchases.pseudonym_key": settings.purchases.pseudonym_key,
+    }
+    return [
+        f"{key}: there is no file {secret.file} here; a start needs it."
+        for key, secret in secrets.items()
+        if secret is not None and secret.file is not None and not secret.file.exists()
+    ]
 
 
 def _warnings(settings: Settings, plan: Plan, codec: Codec) -> list[str]:

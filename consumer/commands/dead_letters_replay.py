@@ -19,7 +19,7 @@ from consumer.commands.letter_filter import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from consumer.config import Settings
     from consumer.events.letters import Letter
@@ -44,6 +44,9 @@ def replay(
 ) -> None:
     """Write refused records to their topic once more, each at most once for ever.
 
+    With --dry-run, tell how many there are and what they would become by the schemas
+    and the configuration of now.
+
     Mend first what they were refused for: they go the same way as before. Key, value,
     headers and timestamp are the original's; headers that begin with
     `pos-consumer-origin-` tell where the original lies.
@@ -58,6 +61,7 @@ def replay(
     meant = LetterFilter.of(reason, partition, since, until)
     replayed: Counter[str] = Counter()
     left: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     with ExitStack() as stack:
         # First of all: who replayed until now can commit no more, so what is read from
         # here on is all that has been replayed.
@@ -73,7 +77,42 @@ def replay(
         for topic, copies in _batches(_chosen(choice, letters, replayed, left)):
             if writer is not None:
                 writer.write(topic, sources[topic].topic_id, copies, time.time())
+            else:
+                outcomes.update(foreseen(settings, copies))
     _print(replayed, left, dry_run=dry_run)
+    if outcomes:
+        words = _listed(outcomes).removeprefix(": ")
+        typer.echo(f"They would become, leaving repeats aside: {words}.")
+
+
+def foreseen(settings: Settings, copies: Sequence[Copy]) -> Counter[str]:
+    """Work copies as the service would, on an empty store; count what they become."""
+    import numpy as np
+
+    from consumer.frames import Records
+    from consumer.kafka.topics import MAX_RECORD_BYTES
+    from consumer.loading import load_plan
+    from consumer.stages.preview import preview
+
+    ordered = sorted(copies, key=lambda one: (one.partition, one.origin))
+    headers = [
+        [(k, v.encode() if isinstance(v, str) else v) for k, v in one.headers]
+        for one in ordered
+    ]
+    records = Records(
+        np.array([one.partition for one in ordered], np.int32),
+        np.array([one.origin for one in ordered], np.int64),
+        np.array([one.timestamp for one in ordered], np.int64),
+        [one.key for one in ordered],
+        [one.value for one in ordered],
+        headers.__getitem__,
+    )
+    plan, schemas = load_plan(settings)
+    found = preview(settings, plan, schemas, records, largest_record=MAX_RECORD_BYTES)
+    return Counter(
+        f"{one.outcome} ({one.reason})" if one.reason else one.outcome
+        for one in found.records
+    )
 
 
 def _sources(settings: Settings) -> dict[str, Source]:

@@ -134,9 +134,19 @@ def _line(one: Standing) -> str:
     if one.failed:
         state = f"failed in {one.failed} of {one.partitions} partitions"
     elif one.over:
-        state = "done"
+        state = f"done{_without_profile(one)}"
     elif one.begun == 0:
         state = "waiting for an owner of the partitions"
     else:
         state = f"{one.ended} of {one.partitions} partitions done"
+        if one.waiting:
+            state += f", {one.waiting} waiting until Target has the rows"
     return f"{one.kind} {one.id}: {one.done:,} of {one.total:,}, {state}"
+
+
+def _without_profile(one: Standing) -> str:
+    """Say how many of the visitors that were named have none, in the end."""
+    none = 0 if one.asked is None else one.asked - one.total
+    if none <= 0:
+        return ""
+    return f"; {none:,} {'id has' if none == 1 else 'ids have'} no profile"

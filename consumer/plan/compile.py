@@ -25,6 +25,7 @@ from consumer.plan.times import time_field
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from consumer.config.groups import PurchasesSettings
     from consumer.config.settings import Settings
     from consumer.plan.attributes import AttributePlan
 
@@ -95,15 +96,28 @@ class Plan:
                 exprs.append(attribute.weight.alias(attribute.weight_column))
         return exprs
 
-    def describe(self) -> list[str]:
-        """Say in one line an operation what a batch goes through."""
+    def describe(self, purchases: PurchasesSettings) -> list[str]:
+        """Say in one line an operation what a batch goes through, as it is configured.
+
+        `purchases` is what the plan was made from.
+        """
+        fields = purchases.fields
+        read = [f"{name} {dtype}" for name, dtype in sorted(self.columns.items())]
+        hashed = "" if purchases.pseudonym_key is None else ", hashed"
+        unit = f", in {fields.event_time_unit}" if fields.event_time_unit else ""
         lines = [
-            f"read      {', '.join(sorted(self.columns))}",
-            f"event_id  {self.event_id}",
-            f"visitor   {self.visitor}",
-            f"time      {self.event_time}",
+            f"read      {', '.join(read)}",
+            f"event_id  {fields.event_id}: text",
+            f"visitor   {fields.visitor_id}: text{hashed}",
+            f"time      {fields.event_time}: datetime{unit}",
         ]
-        return lines + [f"fold      {a.summary}" for a in self.attributes]
+        if purchases.where is not None:
+            lines.append(f"keep      {purchases.where}")
+        if self.items is not None:
+            lines.append(f"items     {fields.items}")
+        return lines + [
+            f"fold      {a.summary}: {a.shown.in_words}" for a in self.attributes
+        ]
 
 
 def compile_plan(settings: Settings, sample: pl.DataFrame) -> Plan:

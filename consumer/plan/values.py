@@ -28,6 +28,12 @@ class ValueType:
     logical: Logical
     scale: int = 0
 
+    @property
+    def in_words(self) -> str:
+        """The meaning, with a decimal's digits after the point."""
+        scaled = self.logical == "decimal"
+        return f"{self.logical}({self.scale})" if scaled else self.logical
+
     def store(self, expr: pl.Expr) -> pl.Expr:
         """Turn a column of the logical type into its storage type."""
         stored = expr.cast(self.dtype)

@@ -19,8 +19,9 @@ from consumer.kafka.clients import check_options, wait_for_broker
 from consumer.kafka.excerpt import Excerpt
 from consumer.kafka.groups import group_members
 from consumer.kafka.open_transactions import OpenTransactions
-from consumer.kafka.partitioners import PARTITIONERS, placed_by
+from consumer.kafka.partitioners import placed_by
 from consumer.kafka.topics import TopicAdmin
+from consumer.stages.doctor_records import halting, keys
 from consumer.stages.doctor_schemas import look_at_schemas
 from consumer.stages.finding import Finding
 from consumer.stages.upload_connections import credentials_of
@@ -29,7 +30,7 @@ from consumer.target.expiry import token_expiry
 from consumer.target.token_api import TokenApi
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable
 
     from consumer.clock import Clock
     from consumer.config import Settings
@@ -52,6 +53,8 @@ SOON: Final = 7 * 86_400.0
 
 LONGEST_TRANSACTION: Final = 30.0
 """Seconds; ours end after ten, or in the broker's next round."""
+
+UNTRIED: Final = "It can be read; whether Target takes it is not tried"
 
 _NETWORK: Final = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "ceph", "9p")
 
@@ -79,6 +82,10 @@ async def examine(
     looked = await asyncio.to_thread(lambda: [*look_at_schemas(schemas, newest)])
     for finding in looked:
         yield finding
+    if newest is not None and all(finding.ok for finding in looked):
+        halted = await asyncio.to_thread(halting, settings, schemas, newest)
+        if halted is not None:
+            yield halted
     async for finding in _target(settings, clock):
         yield finding
     yield await _token(settings, clock)
@@ -159,26 +166,6 @@ def _newest(settings: Settings) -> tuple[Records | None, Finding | None]:
         return None, Finding("records", error.what, error.remedy or "See the message.")
 
 
-def keys(found: Mapping[str, int], partitions: int) -> Finding:
-    """Judge what `placed_by` has counted: one key, one partition."""
-    keyed = found["keyed"]
-    if not keyed:
-        return Finding("keys", "No record with a key was found; nothing to judge.")
-    if partitions == 1:
-        return Finding("keys", "There is one partition: every key is in it.")
-    best = max(PARTITIONERS, key=lambda name: found[name])
-    if found[best] == keyed:
-        what = f"All of the newest {keyed:,} records were placed by {best}."
-        return Finding("keys", what)
-    return Finding(
-        "keys",
-        f"Of the newest {keyed:,} records {found[best]:,} fit the partitioner {best}, "
-        "the others do not: one key may lie in several partitions.",
-        'Let all producers use one partitioner, or use [purchases] key = "other". If '
-        "they have one of their own that keeps each key in one partition, all is well.",
-    )
-
-
 def _transactions(settings: Settings, clock: Clock, partitions: int) -> Finding:
     """Look for one that is open for longer than the service's own may be."""
     topic = settings.topics.profiles
@@ -247,7 +234,7 @@ async def _token(settings: Settings, clock: Clock) -> Finding:
     ends = token_expiry(text)
     left = seconds if ends is None else ends - clock.now()
     if left is None:
-        return Finding("token", "It can be read; when it ends it does not say.")
+        return Finding("token", f"{UNTRIED}; when it ends it does not say.")
     days = left / 86_400
     if left < SOON:
         return Finding(
@@ -255,7 +242,7 @@ async def _token(settings: Settings, clock: Clock) -> Finding:
             f"It ends in {days:.1f} days.",
             "Have a new one made in Target, and give it to all who use it.",
         )
-    return Finding("token", f"It can be read and is good for {days:.0f} days.")
+    return Finding("token", f"{UNTRIED}; it is good for {days:.0f} days.")
 
 
 def _disk(settings: Settings) -> Finding:
@@ -309,6 +296,8 @@ def budget(settings: Settings, partitions: int, replicas: int) -> Finding:
     sharing = min(replicas, partitions) if partitions else replicas
     share = calls / sharing
     what = f"{calls} calls a minute over {sharing} replicas: {share:.1f} each."
+    if sharing == 1:
+        what = f"{calls} calls a minute, all for one replica."
     if share < LEAST_CALLS:
         return Finding(
             "budget",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from consumer.errors import RegistryUnreachable, SchemaError
 from consumer.events.framing import UNREADABLE
 from consumer.events.packed import Packed
+from consumer.events.registered import RegisteredSchemas
 from consumer.frames import Verdicts
 from consumer.stages.finding import Finding
 
@@ -66,8 +67,11 @@ def _named(schemas: Schemas, records: Records) -> Iterator[Finding]:
             yield Finding(
                 SUBJECT,
                 f"{of_them:,} of {count} name schema {schema_id}, which is not known.",
-                "Register it or put its file there; else they are dead letters "
-                "(unknown_schema) once [purchases] schema_grace is over.",
+                "Register it; else they are dead letters (unknown_schema) once "
+                "[purchases] schema_grace is over."
+                if isinstance(schemas, RegisteredSchemas)
+                else f"Put its file, {schema_id}.avsc, into the folder of schemas; "
+                "else they are dead letters (unknown_schema).",
             )
     if fine and fine == len(numbers):
         what = f"{fine:,} schemas are named" if fine > 1 else "One schema is named"

@@ -26,6 +26,7 @@ from consumer.profiles import state_records
 from consumer.profiles.rows import RowRenderer
 from consumer.profiles.store import Changes
 from consumer.stages.batch import PartitionOutput
+from consumer.stages.requests import DELIVERING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +48,6 @@ MOST: Final = 2_000  # visitors a transaction
 LOOK_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 3_600.0
 ASKED: Final = "asked"
-DELIVERING: Final = "delivering"
 DELIVERED: Final = "delivered"
 
 

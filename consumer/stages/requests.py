@@ -9,12 +9,15 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from consumer.kafka.control import Control
 from consumer.kafka.control_follower import ControlFollower
 from consumer.kafka.control_records import FAILED, Request
 from consumer.kafka.topics import TopicAdmin
+
+DELIVERING: Final = "delivering"
+"""The state of a partition that has done its part and waits until Target has it."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a request is, over all partitions; `total` grows as they begin."""
+    """How far a request is, over all partitions; `total` grows as they begin.
+
+    `waiting` counts the partitions that have done their part and wait until Target has
+    it; `asked` the visitors that were named, None where none were.
+    """
 
     id: str
     kind: str
@@ -37,6 +44,8 @@ class Standing:
     ended: int
     failed: int
     partitions: int
+    waiting: int = 0
+    asked: int | None = None
 
     @property
     def over(self) -> bool:
@@ -72,6 +81,7 @@ class Requests:
         found = []
         for request in view.requests():
             reports = list(view.progress(request.id).values())
+            named = request.body.get("visitors")
             found.append(
                 Standing(
                     id=request.id,
@@ -83,6 +93,8 @@ class Requests:
                     ended=sum(one.ended for one in reports),
                     failed=sum(one.state == FAILED for one in reports),
                     partitions=request.partitions,
+                    waiting=sum(one.state == DELIVERING for one in reports),
+                    asked=len(named) if isinstance(named, list) else None,
                 )
             )
         return found

@@ -10,6 +10,7 @@ import pytest
 
 from consumer.config import Settings
 from consumer.config.attributes import AttributeFormat
+from consumer.config.groups import PurchasesSettings
 from consumer.errors import ConfigurationError
 from consumer.plan.compile import Plan, compile_plan
 from consumer.plan.values import ValueType
@@ -237,11 +238,17 @@ def test_the_definition_names_what_is_folded_only() -> None:
 
 def test_the_plan_can_be_read() -> None:
     """`check --plan` prints what a batch goes through, a line each."""
-    plan = plan_of(x={"aggregate": "sum", "of": "total", "where": "flag"})
-    assert plan.describe()[0] == (
-        "read      event_id, flag, occurred_at, total, visitor_id"
+    of = "CAST(total AS DECIMAL(9, 2))"
+    plan = plan_of(x={"aggregate": "sum", "of": of, "where": "flag"})
+    purchases = PurchasesSettings(topic="p", where="flag")
+    read, event_id, visitor, time, keep, fold = plan.describe(purchases)
+    assert read.startswith("read      event_id String, flag Boolean, occurred_at Date")
+    assert (event_id, visitor) == (
+        "event_id  event_id: text",
+        "visitor   visitor_id: text",
     )
-    assert plan.describe()[-1] == "fold      x = sum(total) where flag"
+    assert (time, keep) == ("time      occurred_at: datetime", "keep      flag")
+    assert fold == f"fold      x = sum({of}) where flag: decimal(2)"
 
 
 def test_the_definition_changes_with_the_type_that_a_schema_gives() -> None:
