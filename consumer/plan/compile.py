@@ -102,11 +102,10 @@ class Plan:
         `purchases` is what the plan was made from.
         """
         fields = purchases.fields
-        read = [f"{name} {dtype}" for name, dtype in sorted(self.columns.items())]
         hashed = "" if purchases.pseudonym_key is None else ", hashed"
         unit = f", in {fields.event_time_unit}" if fields.event_time_unit else ""
         lines = [
-            f"read      {', '.join(read)}",
+            f"read      {', '.join(sorted(self.columns))}",
             f"event_id  {fields.event_id}: text",
             f"visitor   {fields.visitor_id}: text{hashed}",
             f"time      {fields.event_time}: datetime{unit}",

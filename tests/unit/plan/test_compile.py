@@ -242,7 +242,7 @@ def test_the_plan_can_be_read() -> None:
     plan = plan_of(x={"aggregate": "sum", "of": of, "where": "flag"})
     purchases = PurchasesSettings(topic="p", where="flag")
     read, event_id, visitor, time, keep, fold = plan.describe(purchases)
-    assert read.startswith("read      event_id String, flag Boolean, occurred_at Date")
+    assert read == "read      event_id, flag, occurred_at, total, visitor_id"
     assert (event_id, visitor) == (
         "event_id  event_id: text",
         "visitor   visitor_id: text",
