@@ -128,7 +128,7 @@ async def test_each_thing_that_is_missing_is_told_with_what_to_do(
     newest, unknown = found["schemas"]
     assert newest.ok
     assert "1 of the newest 1 records name schema 7" in unknown.what
-    assert "schema_grace" in unknown.remedy
+    assert "7.avsc" in unknown.remedy, "a folder has no grace"
     assert "target.endpoint" in found["target"][0].remedy
     assert not found["token"][0].ok
     assert found["budget"][0].ok, "there are only four partitions to share"
