@@ -132,7 +132,7 @@ def preview(  # noqa: PLR0913 - what it depends on
     renderer = RowRenderer(plan.attributes, codec)
     first_line = header(settings.target.key, renderer.attributes)
     return Preview(
-        columns=_columns(mapped),
+        columns=_columns(plan, mapped),
         records=_became(records, prepared, mapped),
         header=first_line.decode("ascii").removesuffix("\n"),
         profiles=_profiles(
@@ -203,7 +203,7 @@ def _mapped(plan: Plan, schemas: Schemas, records: Records) -> list[Events]:
     return mapped
 
 
-def _columns(mapped: list[Events]) -> list[Column]:
+def _columns(plan: Plan, mapped: list[Events]) -> list[Column]:
     if not mapped:
         return []
     times: dict[str, Written] = {"event_time": ("datetime", moment)}

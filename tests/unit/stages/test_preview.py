@@ -137,8 +137,8 @@ def test_what_is_filtered_is_told_apart(world: World, tmp_path: Path) -> None:
         world.record(event(2, None)),
         world.record(event(3, "ann")),
     ]
-    more = {"where": "amount > 1", "without_visitor": "filter"}
-    found = look(tmp_path, batch, **more).records
+    looked = look(tmp_path, batch, where="amount > 1", without_visitor="filter")
+    found = looked.records
     assert [(one.outcome, one.reason) for one in found] == [
         ("filtered", "tombstone"),
         ("filtered", "where"),
