@@ -183,6 +183,10 @@ class BatchWork:
         if joining is None or not (keys := joining.walk(partition.store, most)):
             return None
         rows, joined = self._joined(partition, keys, partition.store.get_many(keys))
+        if self._windows:  # they may be new: what is written now ends with today
+            place = joined.schema.get_field_index("as_of_day")
+            today = pa.array([partition.day] * len(joined), joined.field(place).type)
+            joined = joined.set_column(place, joined.field(place), today)
         encoded = self._codec.encode(self._fold.ours(joined, versions=1))
         visitors = pc.cast(joined.column("visitor"), pa.binary()).to_pylist()
         for visitor, value in zip(visitors, encoded, strict=True):

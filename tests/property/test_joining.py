@@ -69,6 +69,30 @@ def computed(
     return beside, work, nothing
 
 
+def take_over(
+    old: World, new: World, beside: World, nothing: bytes, rebuilt: frozenset[str]
+) -> None:
+    """Let the new world go on with the old one's profiles, the rebuilt ones beside."""
+    new.forget().today = old.today
+    new.codec.learn({old.codec.current.schema_id: old.codec.current.text})
+    since = {
+        a.name: GENERATION if a.name in rebuilt else 1 for a in new.plan.attributes
+    }
+    new.codec.begin(GENERATION, since)
+    new.work.begin(GENERATION)
+    for number, store in old.stores.items():
+        new.open(number, store)
+        new.partitions[number].joining = Joining(
+            cast("PartitionStore", beside.stores.get(number, MemoryStore())),
+            beside.codec,
+            rebuild="r",
+            generation=GENERATION,
+            names=sorted(rebuilt),
+            nothing=nothing,
+            live=store.count(),
+        )
+
+
 def walk(new: World, number: int, most: int) -> bool:
     """Join some more profiles and commit them; False at the end."""
     one = new.partitions[number]
@@ -98,31 +122,14 @@ def test_joined_in_any_order_profiles_equal_a_fold_of_everything(
     stream = data.draw(st.permutations(stream + data.draw(repeated)))
     cut = data.draw(st.integers(0, len(stream)))
     old, new = before(rebuilt).forget(), compiled("fast").forget()
-    today = old.today = new.today = data.draw(st.integers(-2, 3))
+    old.today = new.today = data.draw(st.integers(-2, 3))
     play(old, stream[:cut], data.draw(purchases.splits(cut)))
     old.values()  # flushes
     records = [new.record(event, partition=partition(event)) for event in stream]
     splits = data.draw(purchases.splits(cut))
     beside, _, nothing = computed(new, sorted(rebuilt), records[:cut], splits)
 
-    new.forget().today = today
-    new.codec.learn({old.codec.current.schema_id: old.codec.current.text})
-    since = {
-        a.name: GENERATION if a.name in rebuilt else 1 for a in new.plan.attributes
-    }
-    new.codec.begin(GENERATION, since)
-    new.work.begin(GENERATION)
-    for number, store in old.stores.items():
-        new.open(number, store)
-        new.partitions[number].joining = Joining(
-            cast("PartitionStore", beside.stores.get(number, MemoryStore())),
-            beside.codec,
-            rebuild="r",
-            generation=GENERATION,
-            names=sorted(rebuilt),
-            nothing=nothing,
-            live=store.count(),
-        )
+    take_over(old, new, beside, nothing, rebuilt)
     rest = records[cut:]
     for batch in data.draw(purchases.splits(len(rest))):
         new.feed(rest[batch])
@@ -185,3 +192,25 @@ def _some() -> list[dict[str, Any]]:
         {**common, "event_id": visitor[:1], "visitor_id": visitor}
         for visitor in purchases.VISITORS
     ]
+
+
+def test_the_first_windows_end_with_the_day_on_which_they_are_joined() -> None:
+    """Until then profiles were as of no day, which everything is within a window of."""
+    rebuilt = frozenset(NAMES)
+    old, new = before(rebuilt).forget(), compiled("fast").forget()
+    old.today = new.today = 3
+    event: dict[str, Any] = dict.fromkeys(
+        ("note", "amount", "ratio", "flag", "day", "price")
+    )
+    event |= {"event_id": "1", "visitor_id": "ann", "occurred_at": purchases.EPOCH}
+    event |= {"kind": "SALE", "store": "", "items": []}
+    play(old, [event], [slice(0, 1)])
+    old.values()  # flushes
+    records = [new.record(event, partition=partition(event))]
+    beside, _, nothing = computed(new, NAMES, records, [slice(0, 1)])
+    take_over(old, new, beside, nothing, rebuilt)
+    for number in sorted(new.partitions):
+        while new.partitions[number].joining is not None:
+            walk(new, number, 2)
+    assert new.profiles()["ann"]["as_of_day"] == 3
+    assert new.rows()["ann"]["days_orders"] == "0"
