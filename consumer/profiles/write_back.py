@@ -93,7 +93,11 @@ class WriteBackStore:
         return self._store.page(first, most)
 
     def commit(self, changes: Changes, now: float) -> None:
-        """Take one transaction's changes; flush if the last flush is long ago."""
+        """Take one transaction's changes; flush if the last flush is long ago.
+
+        What is gone is flushed at once: the cache knows no absence, and the disk would
+        give the profile back.
+        """
         if changes.profiles:
             self._young.put(Packed.of(changes.profiles))
         if changes.gone:
@@ -109,11 +113,11 @@ class WriteBackStore:
         self._suppressed.update(changes.suppressed)
         self._position = changes.position or self._position
         self._tails = changes.tails or self._tails
-        if self._young.nbytes > self._memory() // 2:
+        full = self._young.nbytes > self._memory() // 2
+        if full or changes.gone or now - self._flushed_at >= FLUSH_SECONDS:
             self.flush(now)
+        if full:
             self._old, self._young = self._young, Table()
-        elif now - self._flushed_at >= FLUSH_SECONDS:
-            self.flush(now)
 
     def flush(self, now: float) -> None:
         """Write to disk what is only in memory.

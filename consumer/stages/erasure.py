@@ -282,13 +282,17 @@ class Erasure:
     def _swept(
         self, partitions: Mapping[int, OpenPartition]
     ) -> dict[int, PartitionOutput]:
-        """Forget erasures that are long past, now and then."""
+        """Forget erasures that are long past, now and then.
+
+        By the stream's time where the clock is ahead: what is forgotten is lost.
+        """
         if self.clock.monotonic() < self._sweep_at:
             return {}
         self._sweep_at = self.clock.monotonic() + SWEEP_SECONDS
-        before = int((self.clock.now() - self.keep) * 1_000)
+        now, keep = int(self.clock.now() * 1_000), int(self.keep * 1_000)
         outputs = {}
         for number, partition in partitions.items():
+            before = min(now, partition.position.stream_time) - keep
             old = [key for key, at in partition.suppressed.items() if at < before]
             if old:
                 changes = Changes(suppressed=dict.fromkeys(old[:MOST]))

@@ -45,10 +45,13 @@ def test_reads_are_those_of_the_store_itself(data: st.DataObject) -> None:
     now, oldest = 0.0, 0
     for number in range(data.draw(st.integers(1, 12))):
         keys = data.draw(st.lists(st.sampled_from(KEYS), unique=True))
+        left = [key for key in KEYS if key not in keys]
+        gone = data.draw(st.just([]) | st.lists(st.sampled_from(left))) if left else []
         bucket = oldest + data.draw(st.integers(0, 2))
         forgotten = plain.chunks_before(oldest)
         changes = Changes(
             profiles=[(key, bytes([number])) for key in keys],
+            gone=sorted({*gone}),
             seen={(bucket, number): ids(number, 100 + number)},
             forgotten=forgotten,
             position=Position("t", number, number, 0),
@@ -62,6 +65,8 @@ def test_reads_are_those_of_the_store_itself(data: st.DataObject) -> None:
             front.drop_buckets_before(oldest)
         asked = data.draw(st.lists(st.sampled_from(KEYS)))
         assert front.get_many(asked) == plain.get_many(asked)
+        paged = [key for key, _ in front.page(b"", len(KEYS))]
+        assert not {*gone} & {*paged}, "a walk meets what is gone"
         assert (front.position, front.tails) == (plain.position, plain.tails)
         assert front.chunks_before(oldest + 2) == plain.chunks_before(oldest + 2)
         for at in range(oldest, oldest + 3):

@@ -253,6 +253,10 @@ def test_an_erasure_is_forgotten_after_its_time() -> None:
     assert key in shop.world.partitions[0].suppressed
     shop.clock.advance(2 * DAY)
     shop.turn()
+    assert key in shop.world.partitions[0].suppressed, "no record is of that day yet"
+    shop.buy("bob", at=shop.clock.now())
+    shop.clock.advance(erasure.SWEEP_SECONDS)
+    shop.turn()
     assert shop.world.partitions[0].suppressed == {}
     shop.world.values()
     assert shop.world.stores[0].suppressed() == {}
@@ -288,3 +292,37 @@ def test_a_request_that_is_none_fails_alone(body: dict[str, Any]) -> None:
     assert shop.turn() == 1
     assert (found := shop.progress(bad)) is not None
     assert found.state == "failed"
+
+
+@pytest.mark.parametrize("attributes", [TELLING, SILENT])
+def test_what_was_on_disk_before_does_not_come_back_with_the_next_purchase(
+    attributes: dict[str, dict[str, Any]],
+) -> None:
+    """The profile had been flushed long before it was erased."""
+    shop = Shop(attributes)
+    for _ in range(3):
+        shop.buy("ann")
+    shop.world.partitions[0].store.flush(now=0.0)
+    shop.delivered = True
+    shop.ask("ann")
+    for _ in range(6):
+        shop.turn()
+    assert shop.written[-1] == (b"ann", None)
+
+    assert shop.buy("ann", at=NOW + 1) == "folded"
+
+    assert shop.world.rows()["ann"]["orders"] == "1"
+
+
+def test_a_clock_that_is_ahead_forgets_no_erasure() -> None:
+    """It would be for good, and a late purchase would bring the visitor back."""
+    shop = Shop(SILENT)
+    shop.buy("ann")
+    shop.ask("ann")
+    for _ in range(4):
+        shop.turn()
+    shop.clock.advance(31 * DAY)
+    shop.restart()
+    shop.turn()
+    shop.clock = ManualClock(float(NOW) + 60)
+    assert shop.buy("ann", at=NOW - 5 * DAY) == "filtered"
