@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -46,7 +46,8 @@ _TIME_BOUNDS: Final = (
 _ROLLED_SOON: Final = {"segment.ms": "600000"}
 # A store that was away for half of this must be rebuilt, since it may have missed
 # tombstones: a week lets a replica be away over a weekend.
-_KEEP_TOMBSTONES: Final = {"delete.retention.ms": str(7 * _DAY_MS)}
+_TOMBSTONES: Final = "delete.retention.ms"
+_KEEP_TOMBSTONES: Final = {_TOMBSTONES: str(7 * _DAY_MS)}
 _LAG: Final = "min.compaction.lag.ms"
 # Who takes an upload over reads its offsets again to learn whose rows are under way. A
 # record compacted away by then has a newer one, which would not be held back; Target
@@ -77,11 +78,15 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the stages must know of topics: ids, partitions, the largest record."""
+    """What the stages must know of topics: ids, partitions, the largest record.
+
+    `tombstones` has for how many seconds each topic keeps them, once compacted.
+    """
 
     topic_ids: Mapping[str, str]
     partitions: Mapping[str, int]
     largest_records: Mapping[str, int]
+    tombstones: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, states: Mapping[str, TopicState]) -> Self:
@@ -91,6 +96,10 @@ class Cluster:
             {name: state.partitions for name, state in states.items()},
             {
                 name: int(state.config.get(_LARGEST, MAX_RECORD_BYTES))
+                for name, state in states.items()
+            },
+            {
+                name: int(state.config.get(_TOMBSTONES, _DAY_MS)) / 1000
                 for name, state in states.items()
             },
         )

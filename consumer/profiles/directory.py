@@ -103,6 +103,18 @@ class StateDirectory:
             with suppress(OSError):  # others are still in it
                 (self.path / of).rmdir()
 
+    def unwritten_since(self, when: float) -> list[int]:
+        """List the service's own stores that were last written before `when`.
+
+        In seconds since the epoch; none of them may be open.
+        """
+        found = []
+        for file in self.path.glob("partition-*/data.mdb"):
+            number = file.parent.name.removeprefix("partition-")
+            if number.isdecimal() and file.stat().st_mtime < when:
+                found.append(int(number))
+        return sorted(found)
+
     def renew_replica_id(self) -> str:
         """Take a fresh id: this one is in use elsewhere (a copied directory)."""
         self.replica_id = uuid.uuid4().hex

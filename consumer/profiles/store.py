@@ -110,6 +110,7 @@ class Changes:
 
     `agenda` has entries as `profiles.agenda` makes them, `settled` those to delete.
     `suppressed` has when visitors were erased, in milliseconds, by key; None forgets.
+    `followed` is when the store last had all that its topics hold.
     """
 
     profiles: Packed | Sequence[tuple[bytes, bytes]] = ()
@@ -121,6 +122,7 @@ class Changes:
     suppressed: Mapping[bytes, int | None] = field(default_factory=dict)
     position: Position | None = None
     tails: Tails | None = None
+    followed: float | None = None
 
 
 class PartitionStore:
@@ -236,6 +238,15 @@ class PartitionStore:
         found = self.meta("tails")
         return Tails() if found is None else Tails(**json.loads(found))
 
+    @property
+    def followed(self) -> float | None:
+        """When it last had all that its topics hold, in seconds since the epoch.
+
+        None in a store that never did, or is older than this note.
+        """
+        found = self.meta("followed")
+        return None if found is None else float(found)
+
     def chunks_before(self, bucket: int) -> list[tuple[int, int]]:
         """List the state topic's chunks of ids of buckets below `bucket`."""
         with self._env.begin(db=self._chunks) as txn:
@@ -278,11 +289,7 @@ class PartitionStore:
                 txn.delete(CHUNK.pack(*chunk), db=self._chunks)
             self._write_agenda(txn, changes)
             self._write_suppressed(txn, changes)
-            if changes.position is not None:
-                txn.put(b"position", changes.position.to_json(), db=self._meta)
-            if changes.tails is not None:
-                tails = json.dumps(asdict(changes.tails)).encode()
-                txn.put(b"tails", tails, db=self._meta)
+            self._write_meta(txn, changes)
 
         self._write(write)
         if changes.profiles and self._mapped is not None:
@@ -292,6 +299,15 @@ class PartitionStore:
         """Give when visitors were erased, in milliseconds, by key."""
         with self._env.begin(db=self._suppressed) as txn:
             return {bytes(key): WHEN.unpack(at)[0] for key, at in txn.cursor()}
+
+    def _write_meta(self, txn: lmdb.Transaction, changes: Changes) -> None:
+        if changes.position is not None:
+            txn.put(b"position", changes.position.to_json(), db=self._meta)
+        if changes.tails is not None:
+            tails = json.dumps(asdict(changes.tails)).encode()
+            txn.put(b"tails", tails, db=self._meta)
+        if changes.followed is not None:
+            txn.put(b"followed", b"%f" % changes.followed, db=self._meta)
 
     def _write_suppressed(self, txn: lmdb.Transaction, changes: Changes) -> None:
         for key, at in changes.suppressed.items():

@@ -12,6 +12,7 @@ hold what is not flushed, so it is flushed before it grows old.
 
 from __future__ import annotations
 
+import time
 from itertools import chain, compress
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from consumer.profiles.store import PartitionStore, Position, Tails
 
 FLUSH_SECONDS: Final = 10.0
+# A process that was silent for so long may have lost what it takes for its own.
+FROZEN_SECONDS: Final = 600.0
 
 Chunk = tuple[int, int]
 
@@ -42,7 +45,8 @@ class WriteBackStore:
     ) -> None:
         """Keep up to about `memory()` bytes of profiles, which may change any time.
 
-        Times, here and below, are seconds on a monotonic clock.
+        The store has all that its topics hold. Times, here and below, are seconds on a
+        monotonic clock.
         """
         self._store = store
         self._memory = memory
@@ -56,6 +60,7 @@ class WriteBackStore:
         self._position = store.position
         self._tails = store.tails
         self._flushed_at = now
+        self._followed = time.time()
 
     @property
     def position(self) -> Position | None:
@@ -92,12 +97,22 @@ class WriteBackStore:
         """List profiles that are flushed by key; newer ones may wait to be."""
         return self._store.page(first, most)
 
+    def follow(self) -> None:
+        """Note that the owner is alive, and so that nobody else writes; call it often.
+
+        Who was frozen does not know: only its next commit tells.
+        """
+        now = time.time()
+        if now - self._followed < FROZEN_SECONDS:
+            self._followed = now
+
     def commit(self, changes: Changes, now: float) -> None:
         """Take one transaction's changes; flush if the last flush is long ago.
 
         What is gone is flushed at once: the cache knows no absence, and the disk would
         give the profile back.
         """
+        self._followed = time.time()
         if changes.profiles:
             self._young.put(Packed.of(changes.profiles))
         if changes.gone:
@@ -136,6 +151,7 @@ class WriteBackStore:
                 suppressed=self._suppressed,
                 position=self._position,
                 tails=self._tails,
+                followed=self._followed,
             )
         )
         self._young.clean()

@@ -128,6 +128,7 @@ class AggregateStage:
         """Loop until told to stop, then leave the group; raises what is a bug."""
         self._health.wait("joining the consumer group")
         try:
+            self._partitions.remove_old()
             with (
                 manual_gc() as collect,
                 self._metrics.laps("aggregate", "start") as self._laps,
@@ -158,6 +159,7 @@ class AggregateStage:
                 self._producer = self._new_producer()
             self._take_up_generation()
             self._assign()
+            self._partitions.follow()
             running = self._partitions.running.values()
             self._held.release(
                 {one.number: one.position.next_offset for one in running},

@@ -25,6 +25,7 @@ from consumer.profiles.record import newer_generation
 from consumer.profiles.state_records import to_changes
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
 from consumer.profiles.write_back import WriteBackStore, ids_seen
+from consumer.stages.away import Away
 from consumer.stages.batch import OpenPartition
 from consumer.stages.topic_problems import absence_problem
 
@@ -155,6 +156,7 @@ class Partitions:
         self._agreement = agreement
         self._rebuilt = rebuilt
         self._agenda = agenda
+        self._away = Away(cluster, self._own_topics())
         self.restoring: dict[int, Restoring] = {}
         self.running: dict[int, OpenPartition] = {}
         self.halted: dict[int, PartitionHalt] = {}
@@ -191,6 +193,15 @@ class Partitions:
                 number, store, committed.get(number), time.monotonic(), store.tails
             )
             self._metrics.partition_assigned.labels("aggregate", str(number)).set(1)
+
+    def remove_old(self) -> None:
+        """Delete the stores of partitions long gone; before any is assigned."""
+        self._away.remove(self._directory)
+
+    def follow(self) -> None:
+        """Note that we live, and follow what runs; call it at every turn."""
+        for one in self.running.values():
+            one.store.follow()
 
     def forbid(self, halt: PartitionHalt) -> None:
         """Halt all partitions, now and whenever one is assigned."""
@@ -336,6 +347,9 @@ class Partitions:
             log.warning(
                 "our topics were recreated: the store is rebuilt", partition=number
             )
+            return self._fresh(number, store)
+        if why := self._away.too_long(store):
+            log.warning("the store is rebuilt", partition=number, why=why)
             return self._fresh(number, store)
         for name, mark in marks.items():
             store.note(name, mark)
