@@ -118,6 +118,23 @@ def still_counted_in(error: KafkaError | None) -> bool:
     )
 
 
+def lost_by_silence(error: KafkaError) -> bool:
+    """Whether the group went on without us, since we did not ask it for too long.
+
+    It is said in the log, once a time: librdkafka joins again by itself, at the next
+    call, and tells which partitions are lost.
+    """
+    silent = error.code() == KafkaError._MAX_POLL_EXCEEDED
+    if silent:
+        logging.getLogger(__name__).warning(
+            "The group has gone on without this process, which did not poll for "
+            "max.poll.interval.ms (brokers that did not answer, a frozen process): "
+            "it joins again. librdkafka says: %s.",
+            error.str(),
+        )
+    return silent
+
+
 def passing(error: KafkaError | KafkaException, doing: str) -> PosConsumerError:
     """Translate an error of a question that is asked again until it is answered.
 

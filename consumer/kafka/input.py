@@ -33,6 +33,7 @@ from consumer.kafka.clients import (
     broker_error,
     client_options,
     kafka_error,
+    lost_by_silence,
     passing,
     still_counted_in,
 )
@@ -308,7 +309,7 @@ class InputConsumer:
             out_of_range[message.partition() or 0] = error.str()
         elif error.fatal():
             raise _fatal(error)
-        elif not error.retriable():
+        elif not (error.retriable() or lost_by_silence(error)):
             raise broker_error(error, "consuming purchases")
 
     def _seek(self, partition: int, offset: int) -> None:

@@ -32,6 +32,7 @@ from consumer.errors import Fenced, PosConsumerError, TopicAbsent
 from consumer.kafka.clients import (
     broker_error,
     client_options,
+    lost_by_silence,
     option_refused,
     still_counted_in,
 )
@@ -287,7 +288,7 @@ class ProfilesReader:
                 ends.pop(number, None)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
                 ends[number] = offset_of(record)
-            elif not error.retriable():
+            elif not (error.retriable() or lost_by_silence(error)):
                 raise broker_error(error, "consuming profiles")
         for number in by_partition.keys() | ends.keys():
             epoch = self._epochs.get(number)

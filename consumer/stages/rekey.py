@@ -239,6 +239,7 @@ class RekeyStage:
     def _recover(self, error: PosConsumerError) -> None:
         """Start anew after an unclean end; the positions tell what committed."""
         self._laps.to("recover")
+        self._rebalance()  # what the same call lost is not ours to take up again
         self._report.recovering(error)
         self._producers.discard(error)
         held = [*self._positions.running, *self._positions.restoring]

@@ -7,13 +7,18 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from confluent_kafka import KafkaError, Message
 
 from consumer.config import Settings
+from consumer.errors import BrokerRefused
 from consumer.kafka import input as source
-from consumer.kafka.input import JOIN_SECONDS, InputConsumer
+from consumer.kafka.input import JOIN_SECONDS, Batch, InputConsumer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+SILENT = Message(error=KafkaError(KafkaError._MAX_POLL_EXCEEDED))
+REFUSED = Message(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
 
 
 @pytest.fixture
@@ -49,3 +54,13 @@ def test_a_member_that_nobody_tells_has_joined_in_time(
     later = time.monotonic() + JOIN_SECONDS + 1.0
     monkeypatch.setattr(source, "time", SimpleNamespace(monotonic=lambda: later))
     assert consumer.joined
+
+
+def test_a_member_that_was_silent_for_too_long_goes_on(
+    consumer: InputConsumer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after an outage: librdkafka joins again by itself. It is said in the log."""
+    assert consumer._columns([SILENT]) == Batch(None)
+    assert "did not poll" in caplog.text
+    with pytest.raises(BrokerRefused):
+        consumer._columns([REFUSED])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import KafkaError, Message
 
 from consumer.clock import ManualClock
 from consumer.config import Settings
+from consumer.errors import BrokerRefused
 from consumer.kafka.profiles_reader import ProfilesReader
 
-if TYPE_CHECKING:
-    import pytest
+SILENT = Message(error=KafkaError(KafkaError._MAX_POLL_EXCEEDED))
+REFUSED = Message(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
 
 
 class _SlowBroker:
@@ -64,3 +67,14 @@ def test_a_commit_that_nobody_waits_for_any_more_does_not_end_the_pump(
     reader._commit({0: 7}, done)
     assert asked == [{0: 7}]
     assert done.done()
+
+
+def test_a_reader_that_was_silent_for_too_long_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As after a freeze: librdkafka joins again by itself. It is said in the log."""
+    reader = object.__new__(ProfilesReader)
+    reader._hand_over([SILENT])
+    assert "did not poll" in caplog.text
+    with pytest.raises(BrokerRefused):
+        reader._hand_over([REFUSED])
