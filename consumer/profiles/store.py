@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import lmdb
 
-from consumer.errors import PartitionHalt, StateDirectoryError
+from consumer.errors import PartitionHalt
 from consumer.frames import Tally
 from consumer.profiles.seen import Ids
 from consumer.profiles.stream_time import StreamClock
@@ -128,9 +128,8 @@ class Changes:
 class PartitionStore:
     """One LMDB environment; a context manager that closes it.
 
-    Raises `StateDirectoryError` where the directory cannot be used, `StoreDamaged`
-    where its files are no store, `PartitionHalt` where a write fails (a full disk): the
-    committed tail stays in the topics.
+    Raises `StoreDamaged` where its files are no store, `PartitionHalt` where it cannot
+    be opened or a write fails (a full disk): the committed tail stays in the topics.
     """
 
     def __init__(self, path: Path, *, mapped: int | None = None) -> None:
@@ -155,11 +154,7 @@ class PartitionStore:
         except DAMAGES as error:
             raise StoreDamaged(str(error)) from error
         except (lmdb.Error, OSError) as error:
-            raise StateDirectoryError(
-                f"The store in {path} cannot be opened: {error}.",
-                "Make [aggregate] state_dir writable, or delete this folder: it is "
-                "rebuilt from the topics.",
-            ) from error
+            raise self._cannot_be_opened(error) from error
         try:
             self._check_length()
             self._profiles = self._env.open_db(b"profiles")
@@ -172,9 +167,20 @@ class PartitionStore:
         except DAMAGES as error:
             self._env.close()
             raise StoreDamaged(str(error)) from error
+        except (lmdb.Error, OSError) as error:  # a new store is written to
+            self._env.close()
+            raise self._cannot_be_opened(error) from error
         except StoreDamaged:
             self._env.close()
             raise
+
+    def _cannot_be_opened(self, error: Exception) -> PartitionHalt:
+        return PartitionHalt(
+            "store_write_failed",
+            "Make [aggregate] state_dir writable and free disk space under it, or "
+            "delete this folder, and restart: it is rebuilt from the topics.",
+            what=f"The store in {self.path} cannot be opened: {error}.",
+        )
 
     def __enter__(self) -> Self:
         """Give the open store."""
@@ -370,13 +376,8 @@ class PartitionStore:
         self._env.close()
         try:
             self._open()
-        except (StoreDamaged, StateDirectoryError) as error:
-            raise PartitionHalt(
-                "store_write_failed",
-                "Look after the disk under [aggregate] state_dir and restart; what was "
-                "committed comes back from the topics.",
-                what=f"The store in {self.path} cannot be opened again: {error}.",
-            ) from error
+        except StoreDamaged as damage:
+            raise self._cannot_be_opened(damage) from damage
 
     def _let_pages_go(self) -> None:
         """Map the file anew, which begins with no pages; no transaction may be open."""

@@ -172,7 +172,7 @@ class AggregateStage:
                 self._partitions.restore(RESTORE_SECONDS)
                 self._introduce()
             if self._daily is not None:
-                self._daily.give_days(self._partitions.running.values())
+                self._halt(self._daily.give_days(running))
             self._laps.to("report")
             self._show()
             self._laps.to("idle")
@@ -183,8 +183,8 @@ class AggregateStage:
                 self._laps.rename("fetch")
             self._laps.to("report")
             self._rebalance()
-            for number, why in batch.out_of_range.items():
-                self._partitions.halt(number, out_of_range(number, why))
+            gone = batch.out_of_range.items()
+            self._halt({number: out_of_range(number, why) for number, why in gone})
             if batch.records is not None:
                 self._consumed(batch.records)
             if self._daily is not None:
@@ -206,8 +206,7 @@ class AggregateStage:
         """Write the profiles that change because a day has passed, some at a time."""
         self._laps.to("tick")
         outputs, halts = daily.due(self._partitions.running)
-        for number, halt in halts.items():
-            self._partitions.halt(number, halt)
+        self._halt(halts)
         self._ticking = bool(outputs)
         written = {n: output for n, output in outputs.items() if output.profiles}
         if written:
@@ -219,8 +218,7 @@ class AggregateStage:
     def _erase(self, erasure: Erasure) -> None:
         """Write what erases visitors, some at a time."""
         outputs, halts = erasure.due(self._partitions.running)
-        for number, halt in halts.items():
-            self._partitions.halt(number, halt)
+        self._halt(halts)
         if outputs:
             failpoint("before-erase")
             self._write(outputs, {}, time.time(), produced="after-erase-produce")
@@ -310,9 +308,12 @@ class AggregateStage:
         failpoint("after-fold")
         if len(prepared.records):
             self._commit(prepared)
-        for number, halt in prepared.halts.items():
-            self._partitions.halt(number, halt)
+        self._halt(prepared.halts)
         self._held.hold(prepared.waits, time.monotonic())
+
+    def _halt(self, halts: Mapping[int, PartitionHalt]) -> None:
+        for number, halt in halts.items():
+            self._partitions.halt(number, halt)
 
     def _flowing(self) -> list[int]:
         """List the partitions whose records are taken now."""
@@ -440,6 +441,7 @@ class AggregateStage:
     def _recover(self, error: PosConsumerError) -> None:
         """Start anew after an unclean end; the restore finds out what committed."""
         self._laps.to("recover")
+        self._rebalance()  # what the same call lost is not ours to take up again
         self._report.recovering(error)
         producer, self._producer = self._producer, None
         if producer is not None:

@@ -71,8 +71,11 @@ class Daily:
         """Write profiles of another generation from now on."""
         self._tick.begin(generation)
 
-    def give_days(self, partitions: Iterable[OpenPartition]) -> None:
-        """Tell partitions what day it is."""
+    def give_days(
+        self, partitions: Iterable[OpenPartition]
+    ) -> dict[int, PartitionHalt]:
+        """Tell partitions what day it is; give those that must halt."""
+        halts: dict[int, PartitionHalt] = {}
         now = self._clock.now()
         if not self._begins <= now < self._ends:
             self._today = day_of(now, self._zone)
@@ -88,7 +91,11 @@ class Daily:
                     partition=one.number,
                     days=was - one.day,
                 )
-                self._begin_anew(one)
+                try:
+                    self._begin_anew(one)
+                except PartitionHalt as halt:
+                    halts[one.number] = halt
+        return halts
 
     def due(
         self, partitions: Mapping[int, OpenPartition]

@@ -348,11 +348,15 @@ class Partitions:
                 "our topics were recreated: the store is rebuilt", partition=number
             )
             return self._fresh(number, store)
-        if why := self._away.too_long(store):
-            log.warning("the store is rebuilt", partition=number, why=why)
-            return self._fresh(number, store)
-        for name, mark in marks.items():
-            store.note(name, mark)
+        try:
+            if why := self._away.too_long(store):
+                log.warning("the store is rebuilt", partition=number, why=why)
+                return self._fresh(number, store)
+            for name, mark in marks.items():
+                store.note(name, mark)
+        except PartitionHalt:
+            store.close()
+            raise
         return store
 
     def _fresh(self, number: int, store: PartitionStore) -> PartitionStore:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from consumer.errors import StateDirectoryError
+from consumer.errors import PartitionHalt
+from consumer.profiles.directory import StateDirectory
 from consumer.profiles.seen import Ids
 from consumer.profiles.store import (
     RUN,
@@ -24,6 +25,7 @@ from consumer.profiles.store import (
     mapped_bytes,
 )
 from tests.property.memory_store import MemoryStore
+from tests.unit.disk import full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,8 +189,21 @@ def test_the_map_grows_by_itself(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_used_is_explained(tmp_path: Path) -> None:
     """A file where the folder should be ends in one sentence with the remedy."""
     (tmp_path / "p").write_text("in the way")
-    with pytest.raises(StateDirectoryError, match="state_dir writable"):
+    with pytest.raises(PartitionHalt, match="state_dir writable"):
         PartitionStore(tmp_path / "p")
+
+
+@pytest.mark.parametrize("room", [0, 4_096, 8_192, 16_384])
+def test_a_store_that_finds_no_room_halts_its_partition(
+    tmp_path: Path, room: int
+) -> None:
+    """Wherever on its way it is refused; with room again it opens."""
+    with StateDirectory(tmp_path, "shop") as directory:
+        with full_disk(room), pytest.raises(PartitionHalt) as caught:
+            directory.open(0)
+        assert caught.value.reason == "store_write_failed"
+        with directory.open(0) as store:
+            assert store.count() == 0
 
 
 WRITER = """
