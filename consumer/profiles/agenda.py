@@ -108,7 +108,11 @@ class Agenda:
             self.make_anew(store)
 
     def make_anew(self, store: PartitionStore, latest: int = NEVER) -> None:
-        """Read all profiles of a store, and write its agenda from them."""
+        """Read all profiles of a store, and write its agenda from them.
+
+        Until it is whole, no note says that any configuration has made it.
+        """
+        store.note(NOTE, b"")
         store.drop_agenda()
         after = b""
         while self and (page := store.page(after, PAGE)):

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.clock import ManualClock
+from consumer.errors import PartitionHalt
+from consumer.profiles import agenda
 from consumer.profiles.days import begins_at, day_of
-from consumer.profiles.store import PartitionStore, Tails
+from consumer.profiles.store import Changes, PartitionStore, Tails
 from consumer.profiles.stream_time import ENOUGH
 from consumer.stages.daily import MOST, Daily, day_to_take
 from consumer.stages.tick import Tick
@@ -319,3 +321,52 @@ def test_who_buys_nothing_for_long_is_deleted() -> None:
     shop.buy("ann", 1)
     assert shop.world.profiles()["ann"]["orders"]["total"] == 1
     assert shop.world.profiles()["ann"]["as_of_day"] == 0
+
+
+class FullDisk(MemoryStore):
+    """A store that takes so many commits more."""
+
+    left = 10**6
+
+    def commit(self, changes: Changes) -> None:
+        """Put one transaction's changes, or refuse."""
+        self.left -= 1
+        if self.left < 0:
+            raise PartitionHalt("store_write_failed")
+        super().commit(changes)
+
+
+def test_a_day_that_a_store_refuses_halts_its_partition_alone() -> None:
+    """The clock has gone back, and the disk is full."""
+    shop = Shop()
+    full = FullDisk()
+    shop.world.open(0, full)
+    shop.world.open(1, MemoryStore())
+    shop.daily.give_days(shop.world.partitions.values())
+    shop.clock.jump(-3 * DAY)
+    full.left = 0
+    halts = shop.daily.give_days(shop.world.partitions.values())
+    assert {n: halt.reason for n, halt in halts.items()} == {0: "store_write_failed"}
+    assert shop.world.partitions[1].day == START - 3
+
+
+def test_a_half_made_agenda_is_not_taken_for_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever comes back to it makes it anew: every window slides."""
+    monkeypatch.setattr(agenda, "PAGE", 1)
+    shop = Shop()
+    store = FullDisk()
+    shop.world.open(0, store)
+    for visitor in "abc":
+        shop.buy(visitor, 1)
+    shop.world.values()  # flushes
+    shop.agenda.settle(cast("PartitionStore", store))
+    whole = store.agenda(b"", b"\xff", 10)
+    assert len(whole) == 3
+    store.left = 1
+    with pytest.raises(PartitionHalt):
+        shop.agenda.make_anew(cast("PartitionStore", store))
+    store.left = 10
+    shop.agenda.settle(cast("PartitionStore", store))
+    assert store.agenda(b"", b"\xff", 10) == whole
