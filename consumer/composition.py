@@ -98,6 +98,7 @@ class Composition:
                 source,
                 Changelog(settings),
                 cluster,
+                ends=self.agreement.ends,
                 forbidden=self.forbidden,
             ),
             Rekeying(

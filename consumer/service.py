@@ -26,6 +26,7 @@ from consumer.kafka.announcement import Announcement
 from consumer.kafka.clients import librdkafka_version, wait_for_broker
 from consumer.kafka.control import Control
 from consumer.kafka.control_follower import ControlFollower
+from consumer.kafka.ends import source_ends
 from consumer.kafka.topics import Cluster, TopicAdmin
 from consumer.loading import load_plan
 from consumer.plan.pseudonyms import Pseudonyms
@@ -264,6 +265,7 @@ class Service:
             partitions=count,
             at=self._clock.now(),
             wishes=self._wishes,
+            ends=partial(source_ends, settings, cluster.partitions[topics.source]),
             pseudonyms=fingerprint,
         )
         forbidden = (

@@ -150,7 +150,9 @@ class PurchasesSettings(Group):
     )
     start: Start = setting(
         "earliest",
-        about="Where to begin where there is no state yet.",
+        about="Where to begin where there is no state yet. Latest is where the topic "
+        "ended when the application was first started, by whichever replica; "
+        "partitions added later are read whole.",
         allowed=A_START,
     )
     max_ahead: Duration = setting(

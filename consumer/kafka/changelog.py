@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from consumer.kafka.clients import client_options, passing
 from consumer.kafka.ends import Ends
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from consumer.config import Settings
     from consumer.kafka.ends import Place
 
-LIST_SECONDS: Final = 10.0
 MOST_RECORDS: Final = 50_000
 OURS: Final = {
     "enable.auto.commit": "false",
@@ -63,14 +62,6 @@ class Changelog:
     def ends(self, places: Iterable[Place]) -> dict[Place, int]:
         """Give the ends of partitions, open transactions included."""
         return self._at_end.ask(places)
-
-    def partitions(self, topic: str) -> range:
-        """Give the partition numbers of a topic."""
-        try:
-            found = self._consumer.list_topics(topic, timeout=LIST_SECONDS)
-        except KafkaException as error:
-            raise passing(error, f"describing topic {topic}") from error
-        return range(len(found.topics[topic].partitions))
 
     def add(self, positions: Mapping[Place, int]) -> None:
         """Read further partitions, each from its position to its present end."""

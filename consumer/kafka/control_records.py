@@ -15,7 +15,7 @@ goes on from there: so each step must be harmless when it is done twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from uuid import uuid4
@@ -45,7 +45,9 @@ class Generation:
     `at` when this was announced, in seconds since the epoch, 0 if not known. `since`
     names for each attribute the generation that it began with, with nothing: what
     profiles of an older generation hold under its name is not its own. `rebuild` says
-    what a rebuild has computed for it, where one has; see `stages.rebuilt`.
+    what a rebuild has computed for it, where one has; see `stages.rebuilt`. `ends`
+    stands in the first one alone: where each partition of the source ended when the
+    application began, empty if not known.
     """
 
     number: int
@@ -57,6 +59,7 @@ class Generation:
     at: float = 0.0
     since: Mapping[str, int] = field(default_factory=dict)
     rebuild: Body = field(default_factory=dict)
+    ends: Sequence[int] = field(default_factory=list)
     in_key: ClassVar[tuple[str, ...]] = ()
 
     @property

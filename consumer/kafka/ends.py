@@ -19,6 +19,16 @@ SECONDS: Final = 10.0
 Place: TypeAlias = tuple[str, int]
 
 
+def source_ends(settings: Settings, partitions: int) -> list[int]:
+    """Give where each partition of the source ends now, before open transactions.
+
+    Raises `BrokerUnreachable` where one cannot be had: ask again.
+    """
+    places = [(settings.topics.source, number) for number in range(partitions)]
+    found = Ends(settings).ask(places, stable=True)
+    return [found[place] for place in places]
+
+
 class Ends:
     """Asks the leaders of partitions; calls block."""
 

@@ -64,7 +64,8 @@ class Settled:
 class Agreement:
     """Our generation, which may rise while we run, and what `codec` knows of it.
 
-    `began_with` is how many partitions the input had when the application began.
+    `began_with` is how many partitions the input had when the application began, `ends`
+    where those of the source ended then, empty if not known.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Agreement:
     definitions: Mapping[str, str]
     codec: ProfileCodec = field(repr=False)
     rebuilds: Sequence[Generation] = ()
+    ends: Sequence[int] = ()
     _seen: ControlView | None = field(default=None, repr=False)
 
     def copy(self) -> Self:
@@ -123,12 +125,14 @@ def agree(  # noqa: PLR0913 - what it joins
     partitions: int,
     at: float,
     wishes: Wishes,
+    ends: Callable[[], Sequence[int]],
     pseudonyms: str = "",
 ) -> Agreement:
     """Find or announce our generation; teaches `codec` the schemas of the others.
 
     `view` is what the topic holds, `read` reads it anew, `partitions` is how many the
-    input has now, `at` the time in seconds since the epoch,
+    input has now, `at` the time in seconds since the epoch, `ends` asks where the
+    partitions of the source end, should the application begin now, and
     `pseudonyms` the fingerprint of our key of pseudonyms.
 
     Raises `ConfigurationError` when an attribute's definition has changed.
@@ -136,6 +140,7 @@ def agree(  # noqa: PLR0913 - what it joins
     definitions = {a.name: a.definition for a in plan.attributes}
     schema_id = codec.current.schema_id
     settled = settle(_readable(view), definitions, schema_id, wishes)
+    began_at: Sequence[int] = []
     if settled.new:
         with announcing() as announcement:
             # Nobody else can announce now: what is read here stays true.
@@ -143,7 +148,8 @@ def agree(  # noqa: PLR0913 - what it joins
             settled = settle(_readable(view), definitions, schema_id, wishes)
             if settled.new:
                 made = _generation(settled, plan, view, partitions=partitions, at=at)
-                made = replace(made, pseudonyms=pseudonyms)
+                began_at = [] if view.generations else ends()
+                made = replace(made, pseudonyms=pseudonyms, ends=began_at)
                 announcement.put(made)
                 log.info("configuration announced", generation=made.number)
                 for name in sorted(wishes.reset):
@@ -156,6 +162,7 @@ def agree(  # noqa: PLR0913 - what it joins
         definitions,
         codec,
         _rebuilds(known, settled.number),
+        next((one.ends for one in known if one.ends), began_at),
     )
 
 

@@ -27,6 +27,7 @@ from consumer.profiles.store import Changes, PartitionStore, Position, Tails
 from consumer.profiles.write_back import WriteBackStore, ids_seen
 from consumer.stages.away import Away
 from consumer.stages.batch import OpenPartition
+from consumer.stages.beginning import first_offset
 from consumer.stages.topic_problems import absence_problem
 
 if TYPE_CHECKING:
@@ -507,18 +508,10 @@ class Partitions:
         # What was rekeyed is all to be folded: `start` counts for the source alone.
         rekeys = self._settings.rekeys
         start: str | datetime = "earliest" if rekeys else self._settings.purchases.start
-        if start != "earliest" and self._any_state():
-            start = "earliest"  # the application is not new, the partition is
-        offset = self._source.offset_for(start, one.number)
+        ends = self._agreement.ends
+        offset = first_offset(self._source, start, one.number, ends)
         topic_id = self._topic_ids[self._settings.topics.purchases]
         return Position(topic_id, offset, 0, self._agreement.number, began=offset)
-
-    def _any_state(self) -> bool:
-        state = self._settings.topics.state
-        ends = self._changelog.ends(
-            {(state, number) for number in self._changelog.partitions(state)}
-        )
-        return any(ends.values())
 
     def _own_topics(self) -> tuple[str, str]:
         return self._settings.topics.profiles, self._settings.topics.state

@@ -19,10 +19,10 @@ import structlog
 
 from consumer.errors import PartitionHalt
 from consumer.frames import Tally
+from consumer.stages.beginning import first_offset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping, Sequence
 
     from consumer.config import Settings
     from consumer.kafka.changelog import Changelog
@@ -61,20 +61,23 @@ def to_record(number: int, position: SourcePosition) -> tuple[bytes, bytes]:
 class SourcePositions:
     """Restores, runs and gives partitions up. Used by the stage's thread only."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts it joins
         self,
         settings: Settings,
         source: InputConsumer,
         changelog: Changelog,
         cluster: Cluster,
         *,
+        ends: Sequence[int] = (),
         forbidden: PartitionHalt | None = None,
     ) -> None:
         """Join the parts; nothing is read yet.
 
-        `forbidden` is a problem that lets no partition run.
+        `ends` is where the source ended when the application began. `forbidden` is a
+        problem that lets no partition run.
         """
         self._forbidden = forbidden
+        self._ends = ends
         self._settings = settings
         self._source = source
         self._changelog = changelog
@@ -177,10 +180,8 @@ class SourcePositions:
                 what=f"Offset {committed} of partition {number} is committed, but "
                 "there is no position that belongs to it.",
             )
-        start: str | datetime = self._settings.purchases.start
-        if self._found:
-            start = "earliest"  # the application is not new, the partition is
-        return self._source.offset_for(start, number)
+        start = self._settings.purchases.start
+        return first_offset(self._source, start, number, self._ends)
 
     def advance(self, positions: Mapping[int, SourcePosition]) -> None:
         """Take what a transaction committed."""

@@ -12,7 +12,7 @@ from consumer.kafka.topics import Cluster
 from consumer.stages.rekey_positions import SourcePosition, SourcePositions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from consumer.kafka.changelog import Changelog
@@ -75,6 +75,7 @@ def positions(
     committed: Mapping[int, int],
     kept: Mapping[int, SourcePosition],
     start: str = "earliest",
+    ends: Sequence[int] = (),
 ) -> tuple[SourcePositions, Source]:
     """Join the parts with what the broker has."""
     settings = Settings.model_validate(
@@ -93,6 +94,7 @@ def positions(
         cast("InputConsumer", source),
         cast("Changelog", Log(records)),
         Cluster({"receipts": "id"}, {TOPIC: HOMES}, {}),
+        ends=ends,
     )
     return made, source
 
@@ -108,10 +110,10 @@ def test_the_position_kept_counts_whatever_is_committed() -> None:
     assert not made.new
 
 
-@pytest.mark.parametrize(("start", "offset"), [("earliest", 0), ("latest", 99)])
+@pytest.mark.parametrize(("start", "offset"), [("earliest", 0), ("latest", 70)])
 def test_a_new_application_begins_where_it_is_told_to(start: str, offset: int) -> None:
     """And its first positions are to be written, before there is a record."""
-    made, source = positions({}, {}, start)
+    made, source = positions({}, {}, start, [70])
     made.assign([0])
     made.restore(0.0)
     assert source.started == {0: offset}
@@ -120,10 +122,11 @@ def test_a_new_application_begins_where_it_is_told_to(start: str, offset: int) -
 
 def test_a_partition_that_was_added_later_begins_at_its_beginning() -> None:
     """`start` is for new applications: what came meanwhile is not to be skipped."""
-    made, source = positions({}, {0: SourcePosition("id", 5)}, "latest")
-    made.assign([0, 1])
+    made, source = positions({}, {0: SourcePosition("id", 5)}, "latest", [70, 71])
+    made.assign([0, 1, 2])
     made.restore(0.0)
-    assert source.started == {0: 5, 1: 0}
+    # That of another replica has a position already; it tells nothing of the second.
+    assert source.started == {0: 5, 1: 71, 2: 0}
 
 
 def test_another_topic_of_the_same_name_halts() -> None:
