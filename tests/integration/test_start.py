@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from confluent_kafka import Producer
 
 from consumer.sandbox.demo.service_process import ServiceProcess, run_command
@@ -46,6 +47,7 @@ def wait_for(service: ServiceProcess, name: str, least: float, **labels: str) ->
     raise AssertionError(message)
 
 
+@pytest.mark.timeout(120)
 def test_latest_counts_at_the_very_first_start_only(
     kafka: EmbeddedKafka, topic_factory: TopicFactory, tmp_path: Path
 ) -> None:
