@@ -54,6 +54,14 @@ _OWNERSHIP_LOST: Final = frozenset(
         KafkaError.REBALANCE_IN_PROGRESS,
     }
 )
+_MEMBERSHIP_OVER: Final = frozenset(
+    {
+        KafkaError._ASSIGNMENT_LOST,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.FENCED_MEMBER_EPOCH,
+    }
+)
 _REFUSED: Final = frozenset(
     {
         KafkaError._AUTHENTICATION,
@@ -103,6 +111,11 @@ def kafka_error(error: KafkaError | KafkaException) -> KafkaError:
 def lacks_rights(error: KafkaError | KafkaException) -> bool:
     """Whether credentials or rights were refused: trying again does not help."""
     return kafka_error(error).code() in _REFUSED
+
+
+def membership_over(error: KafkaError | KafkaException) -> bool:
+    """Whether the group no longer counts this member in; not that it rebalances."""
+    return kafka_error(error).code() in _MEMBERSHIP_OVER
 
 
 def still_counted_in(error: KafkaError | None) -> bool:

@@ -60,7 +60,6 @@ class Membership:
         """Read librdkafka's options; `options` are they with our default strategy."""
         self.options = dict(options)
         self.classic = self.options.get(PROTOCOL, CLASSIC).lower() == CLASSIC
-        self.is_static = bool(self.options.get(INSTANCE))
         if self.classic:
             self.options.setdefault(STRATEGY, COOPERATIVE)
             self.incremental = self.options[STRATEGY].strip() == COOPERATIVE

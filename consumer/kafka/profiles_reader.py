@@ -33,6 +33,7 @@ from consumer.kafka.clients import (
     broker_error,
     client_options,
     lost_by_silence,
+    membership_over,
     option_refused,
     still_counted_in,
 )
@@ -116,7 +117,6 @@ class ProfilesReader:
             raise option_refused(error) from error
         self._clock = clock
         self.session_seconds = 0.0  # until the group was asked nobody may call
-        self.is_static = self._membership.is_static
         self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._pump, name="profiles-pump")
         self._stop = threading.Event()
@@ -368,12 +368,18 @@ class ProfilesReader:
         try:
             answers = self._consumer.commit(offsets=places, asynchronous=False)
         except KafkaException as error:
-            raise broker_error(error, "committing offsets of profiles") from error
+            raise self._not_committed(error) from error
         for answer in answers or []:
             if answer.error is not None:
-                raise broker_error(answer.error, "committing offsets of profiles")
+                raise self._not_committed(answer.error)
         self._committed.update({p.partition: p.offset for p in places})
         self.committed_at = asked_at
+
+    def _not_committed(self, error: KafkaException | KafkaError) -> PosConsumerError:
+        """Name what went wrong; where the membership is over, nothing confirms it."""
+        if membership_over(error):
+            self.committed_at = float("-inf")
+        return broker_error(error, "committing offsets of profiles")
 
     def _standing(self) -> list[TopicPartition]:
         """Return the offsets that halted partitions have.

@@ -366,8 +366,7 @@ class UploadStage:
 
     async def _fresh(self) -> bool:
         """Whether the group has confirmed our membership lately enough to call."""
-        # A static member that was replaced is told by the answer alone.
-        if self._reader.is_static or not self._confirmed():
+        if not self._confirmed():
             await self._commit()
         return self._confirmed()
 

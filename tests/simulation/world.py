@@ -260,7 +260,6 @@ class Reader:
     """One replica's membership of the group, and its view of the logs."""
 
     session_seconds = 45.0
-    is_static = False
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from consumer.clock import ManualClock
 from consumer.config import Settings
-from consumer.errors import BrokerRefused
+from consumer.errors import BrokerRefused, Fenced
 from consumer.kafka.profiles_reader import ProfilesReader
 
 SILENT = Message(error=KafkaError(KafkaError._MAX_POLL_EXCEEDED))
@@ -28,9 +29,8 @@ class _SlowBroker:
         return []
 
 
-async def test_a_commit_confirms_the_membership_of_when_it_was_asked() -> None:
-    """A zombie that wakes up with an old answer is not taken for a member."""
-    clock = ManualClock()
+def reader_of(clock: ManualClock, broker: object) -> ProfilesReader:
+    """Make a reader that owns partition 0, with a broker of the test."""
     settings = Settings.model_validate(
         {
             "kafka": {"bootstrap.servers": "localhost:1"},
@@ -41,8 +41,42 @@ async def test_a_commit_confirms_the_membership_of_when_it_was_asked() -> None:
     )
     reader = ProfilesReader(settings, clock)
     reader._consumer.close()
-    reader._consumer = _SlowBroker(clock, 60.0)  # type: ignore[assignment]
+    reader._consumer = broker  # type: ignore[assignment]
     reader._epochs[0] = 1
+    return reader
+
+
+@pytest.mark.parametrize(
+    ("code", "over"),
+    [
+        (KafkaError.FENCED_INSTANCE_ID, True),
+        (KafkaError.UNKNOWN_MEMBER_ID, True),
+        (KafkaError.REBALANCE_IN_PROGRESS, False),
+    ],
+)
+def test_a_member_that_was_replaced_is_not_taken_for_one(
+    code: int, *, over: bool
+) -> None:
+    """The commit's answer is all that a static member gets to know of it."""
+
+    def refuse(**_: object) -> list[object]:
+        raise KafkaException(KafkaError(code))
+
+    clock = ManualClock()
+    reader = reader_of(clock, SimpleNamespace(commit=refuse))
+    reader.committed_at = clock.monotonic()
+    done: Future[None] = Future()
+
+    reader._commit({0: 7}, done)
+
+    assert isinstance(done.exception(), Fenced)
+    assert (reader.committed_at == float("-inf")) is over
+
+
+async def test_a_commit_confirms_the_membership_of_when_it_was_asked() -> None:
+    """A zombie that wakes up with an old answer is not taken for a member."""
+    clock = ManualClock()
+    reader = reader_of(clock, _SlowBroker(clock, 60.0))
     done: Future[None] = Future()
 
     reader._commit({0: 7}, done)
