@@ -43,17 +43,6 @@ _ID_TAKEN: Final = frozenset(
         KafkaError.INVALID_PRODUCER_EPOCH,
     }
 )
-_OWNERSHIP_LOST: Final = frozenset(
-    {
-        KafkaError._ASSIGNMENT_LOST,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.FENCED_INSTANCE_ID,
-        KafkaError.FENCED_MEMBER_EPOCH,
-        KafkaError.STALE_MEMBER_EPOCH,
-        KafkaError.REBALANCE_IN_PROGRESS,
-    }
-)
 _MEMBERSHIP_OVER: Final = frozenset(
     {
         KafkaError._ASSIGNMENT_LOST,
@@ -62,6 +51,11 @@ _MEMBERSHIP_OVER: Final = frozenset(
         KafkaError.FENCED_MEMBER_EPOCH,
     }
 )
+_OWNERSHIP_LOST: Final = _MEMBERSHIP_OVER | {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.STALE_MEMBER_EPOCH,
+    KafkaError.REBALANCE_IN_PROGRESS,
+}
 _REFUSED: Final = frozenset(
     {
         KafkaError._AUTHENTICATION,

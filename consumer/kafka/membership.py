@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 PROTOCOL: Final = "group.protocol"
 CLASSIC: Final = "classic"
 STRATEGY: Final = "partition.assignment.strategy"
-INSTANCE: Final = "group.instance.id"
 SESSION: Final = "session.timeout.ms"
 SESSION_OF_GROUP: Final = "consumer.session.timeout.ms"
 DEFAULT_SESSION: Final = 45.0
@@ -45,7 +44,7 @@ DEFAULT_SESSION: Final = 45.0
 COOPERATIVE: Final = "cooperative-sticky"
 # Of no use to a client that joins no group, and refused by librdkafka where they do
 # not fit each other.
-OF_MEMBERS: Final = (PROTOCOL, INSTANCE, "group.remote.assignor", STRATEGY)
+OF_MEMBERS: Final = (PROTOCOL, "group.instance.id", "group.remote.assignor", STRATEGY)
 
 
 _ASK_SECONDS: Final = 30.0
@@ -66,14 +65,15 @@ class Membership:
         else:
             self.incremental = True
 
-    def session_seconds(self, settings: Settings, group: str) -> float:
-        """Return how long a member of `group` may be silent before others take over.
+    def session_seconds(self, settings: Settings) -> float:
+        """Return how long a member of the group may be silent before others take over.
 
         Blocks where the broker has to be asked.
         """
         if self.classic:
             text = self.options.get(SESSION)
             return DEFAULT_SESSION if text is None else float(text) / 1_000
+        group = self.options["group.id"]
         resource = ConfigResource(ResourceType.GROUP, group)
         admin = admin_client(settings)  # has to live until the answer is there
         asked = admin.describe_configs([resource], request_timeout=_ASK_SECONDS)

@@ -107,7 +107,6 @@ class ProfilesReader:
             **_OURS,
             "group.id": settings.upload_group,
         }
-        self._group = settings.upload_group
         self._membership = Membership(options)
         self._settings = settings
         self._options = client_options(settings, "upload", self._membership.options)
@@ -143,7 +142,7 @@ class ProfilesReader:
         try:
             self.partitions = await asyncio.to_thread(self._count_partitions)
             self.session_seconds = await asyncio.to_thread(
-                self._membership.session_seconds, self._settings, self._group
+                self._membership.session_seconds, self._settings
             )
         except BaseException:
             self._consumer.close()

@@ -132,6 +132,14 @@ def confirmation_of(
     return found, entry
 
 
+async def failed(confirmation: Confirmation, entry: Entry) -> None:
+    """Take a batch up whose rows Target then says it could not apply."""
+    await confirmation.take_up([entry])
+    confirmation._agenda.clear()
+    status = BatchStatus(Progress.COMPLETE, size=COUNT, failed=COUNT)
+    await confirmation._ended(confirmation._open["b"], status)
+
+
 async def work_off(confirmation: Confirmation, acts: int) -> None:
     """Do what is on the agenda, whenever it is due."""
     for _ in range(acts):
@@ -145,10 +153,7 @@ async def test_failed_rows_wait_until_their_partition_flows(
     """Just after a take-over nothing is known of it; the entry stays open till then."""
     context = parts()
     confirmation, entry = confirmation_of(context, monkeypatch)
-    await confirmation.take_up([entry])
-    confirmation._agenda.clear()
-    failed = BatchStatus(Progress.COMPLETE, size=COUNT, failed=COUNT)
-    await confirmation._ended(confirmation._open["b"], failed)
+    await failed(confirmation, entry)
 
     await work_off(confirmation, 5)
     assert context.ledger.ended == []
@@ -166,11 +171,8 @@ async def test_batches_of_a_halted_partition_are_left_to_its_next_start(
     """Their rows cannot be sent again now; ended, they would never be."""
     context = parts()
     confirmation, entry = confirmation_of(context, monkeypatch)
-    await confirmation.take_up([entry])
-    confirmation._agenda.clear()
     context.pending.add(rows(COUNT, COUNT), {PARTITION: COUNT}, 0.0)
-    failed = BatchStatus(Progress.COMPLETE, size=COUNT, failed=COUNT)
-    await confirmation._ended(confirmation._open["b"], failed)
+    await failed(confirmation, entry)
     await work_off(confirmation, 5)
     assert context.pending.waiting == COUNT
     stage = SimpleNamespace(
