@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from consumer.profiles.table_kernel import read
+from consumer.profiles.table_kernel import scatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,17 @@ class Scratch:
         if size > len(self._bytes):
             self._bytes = np.empty(size + size // 4, np.uint8)
         return self._bytes[:size]
+
+
+class Records(Protocol):
+    """Records wherever they are, to be copied together."""
+
+    @property
+    def sizes(self) -> Ints:
+        """The length of each record."""
+
+    def copy_to(self, out: NDArray[np.uint8], starts: Ints) -> None:
+        """Copy each record to its start in `out`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +87,15 @@ class Buffer:
         return cls(data, bounds)
 
     @classmethod
-    def concat(cls, parts: Sequence[Buffer], scratch: Scratch) -> Buffer:
-        """Put buffers behind each other, in `scratch` if they are several."""
-        if len(parts) == 1:
-            return parts[0]
+    def concat(cls, parts: Sequence[Records], scratch: Scratch) -> Buffer:
+        """Put records behind each other, in `scratch`."""
         sizes = np.concatenate([np.zeros(1, np.int64), *(part.sizes for part in parts)])
         whole = cls.blank(np.cumsum(sizes), scratch)
         at = 0
         for part in parts:
-            first, last = int(part.bounds[0]), int(part.bounds[-1])
-            whole.data[at : at + last - first] = part.data[first:last]
-            at += last - first
+            count = len(part.sizes)
+            part.copy_to(whole.data, whole.bounds[at : at + count])
+            at += count
         return whole
 
     @classmethod
@@ -108,8 +117,7 @@ class Buffer:
 
     def copy_to(self, out: NDArray[np.uint8], starts: Ints) -> None:
         """Copy each record to its start in `out`."""
-        rows = np.arange(len(self))
-        read(self.data, self.bounds, self.sizes, rows, out, starts)
+        scatter(self.data, self.bounds, out, starts)
 
     def to_list(self) -> list[bytes]:
         """Make an object of each record."""

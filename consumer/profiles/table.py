@@ -1,6 +1,7 @@
 """Profile records by store key in flat memory: no object a profile.
 
-It grows as it is filled, by doubling, and says how much memory it uses.
+It grows as it is filled, by doubling, says how much memory it uses, and forgets what
+was written longest ago to use less.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from consumer.profiles import table_kernel as kernel
-from consumer.profiles.buffer import Buffer
+from consumer.profiles.buffer import Buffer, Scratch
+from consumer.profiles.table_kernel import DIRTY, HIGH, LOW, PLACE, ROOM, SIZE, WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
 
 SMALLEST_ROWS: Final = 1 << 8
 SMALLEST_ARENA: Final = 1 << 14
+# Pairs of bytes that are made at a time.
+AT_ONCE: Final = 1 << 10
+# Where less than a fifth of the memory is gaps, closing them is not worth the copying.
+GAPS: Final = 5
 # An index twice to four times as long as there are rows: few keys meet another.
 PLACES_A_ROW: Final = 2
+ROW: Final = 8 * kernel.LINE + 4 * PLACES_A_ROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,110 +94,175 @@ class Table:
 
     def __init__(self) -> None:
         """Start empty and small."""
-        self._count = self._used = 0
+        self._count = self._used = self._unwritten = self._puts = 0
         self._index = np.full(PLACES_A_ROW * SMALLEST_ROWS, -1, np.int32)
-        self._highs = np.empty(SMALLEST_ROWS, np.uint64)
-        self._lows = np.empty(SMALLEST_ROWS, np.uint64)
-        self._places = np.empty(SMALLEST_ROWS, np.int64)
-        self._sizes = np.empty(SMALLEST_ROWS, np.int64)
-        self._rooms = np.empty(SMALLEST_ROWS, np.int64)
-        self._dirty = np.zeros(SMALLEST_ROWS, bool)
+        self._lines = np.empty((SMALLEST_ROWS, kernel.LINE), np.int64)
         self._arena = np.empty(SMALLEST_ARENA, np.uint8)
 
     @property
     def nbytes(self) -> int:
         """The memory that is in use."""
-        row = 5 * 8 + 1 + 4 * PLACES_A_ROW
-        return self._used + row * self._count
+        return self._used + ROW * self._count
 
-    def find(self, keys: Keys) -> Ints:
-        """Give the row of each key, -1 where there is none."""
-        rows = np.empty(len(keys), np.int64)
-        kernel.find(
-            self._index,
-            self._highs,
-            self._lows,
-            self._sizes,
-            keys.high,
-            keys.low,
-            rows,
-        )
-        return rows
+    @property
+    def unwritten(self) -> int:
+        """The bytes of what is dirty."""
+        return self._unwritten
 
-    def sizes(self, rows: Ints) -> Ints:
-        """Give the sizes of the records of rows, 0 for a row of -1."""
-        found: Ints = np.where(rows < 0, 0, self._sizes[rows])
-        return found
+    def find(self, keys: Keys) -> tuple[Ints, Ints]:
+        """Give the row of each key, -1 where there is none, and its record's size."""
+        rows, sizes = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
+        high, low = keys.high.view(np.int64), keys.low.view(np.int64)
+        kernel.find(self._index, self._lines, high, low, rows, sizes)
+        return rows, sizes
 
     def read(self, rows: Ints, out: NDArray[np.uint8], starts: Ints) -> None:
         """Copy the records of rows, leaving out those of -1, to `starts` in `out`."""
-        kernel.read(self._arena, self._places, self._sizes, rows, out, starts)
+        kernel.read(self._arena, self._lines, rows, out, starts)
 
     def put(self, profiles: Packed) -> None:
         """Take records, each in the place of its key's former one."""
         keys, records = profiles.hashes, profiles.records
         self._make_room(len(keys), int(records.bounds[-1] - records.bounds[0]))
-        rows = np.empty(len(keys), np.int64)
-        self._count = kernel.enter(
+        self._puts += 1
+        self._count, self._used, self._unwritten = kernel.put(
             self._index,
-            self._highs,
-            self._lows,
-            self._sizes,
-            self._rooms,
-            self._count,
-            keys.high,
-            keys.low,
-            rows,
-        )
-        self._used = kernel.write(
+            self._lines,
             self._arena,
-            self._places,
-            self._sizes,
-            self._rooms,
+            self._count,
             self._used,
-            rows,
+            self._unwritten,
+            keys.high.view(np.int64),
+            keys.low.view(np.int64),
             records.data,
             records.bounds,
+            self._puts,
         )
-        self._dirty[rows] = True
 
     def remove(self, keys: Keys) -> None:
         """Forget the records of keys."""
-        rows = self.find(keys)
-        rows = rows[rows >= 0]
-        self._sizes[rows] = -1
-        self._dirty[rows] = False
+        rows, _ = self.find(keys)
+        rows = np.unique(rows[rows >= 0])
+        dirty = rows[self._column(DIRTY)[rows] == 1]
+        self._unwritten -= int((self._column(SIZE)[dirty] + 8 * kernel.LINE).sum())
+        self._lines[rows, SIZE], self._lines[rows, DIRTY] = -1, 0
 
-    def dirty(self) -> Packed:
-        """Give what was put since `clean`, sorted by key."""
-        rows = np.flatnonzero(self._dirty[: self._count])
-        keys = Keys(self._highs[rows], self._lows[rows])
-        order = np.lexsort((keys.low, keys.high))
-        rows = rows[order]
-        bounds = np.concatenate([[0], np.cumsum(self._sizes[rows])])
+    def dirty(self) -> Dirty:
+        """Give what was put since `clean`, sorted by key; good until the next `put`."""
+        rows = np.flatnonzero(self._column(DIRTY))
+        keys = self._keys(rows)
+        order = np.argsort(keys.high)
+        if (np.diff(keys.high[order]) == 0).any():
+            order = np.lexsort((keys.low, keys.high))
+        return Dirty(self, rows[order])
+
+    def pairs(self, rows: Ints) -> Iterator[tuple[bytes, bytes]]:
+        """Give the keys and records of rows."""
+        bounds = np.concatenate([[0], np.cumsum(self._column(SIZE)[rows])])
         records = Buffer.blank(bounds)
         self.read(rows, records.data, bounds)
-        return Packed(keys[order], records)
+        return iter(Packed(self._keys(rows), records))
 
     def clean(self) -> None:
         """Call everything written."""
-        self._dirty[:] = False
+        self._column(DIRTY)[:] = 0
+        self._unwritten = 0
+
+    def shrink(self, most: int) -> bool:
+        """Use less than `most` bytes; tells whether anything was forgotten for it.
+
+        It is, to half of `most`, where closing gaps is not enough: what was put longest
+        ago, and nothing that is dirty.
+        """
+        lines = self._lines[: self._count]
+        lines = lines[lines[:, SIZE] >= 0]
+        taken = lines[:, ROOM] + ROW
+        forget = int(taken.sum()) > most - most // GAPS
+        if forget:
+            newest = np.lexsort((-lines[:, WRITTEN], -lines[:, DIRTY]))
+            kept = np.cumsum(taken[newest]) <= most // 2
+            kept |= lines[newest, DIRTY] == 1
+            lines = lines[newest[kept]]
+        before, self._count = self._used, len(lines)
+        lines = lines[np.argsort(lines[:, PLACE])]
+        self._used = kernel.squeeze(lines, self._arena)
+        length = max(SMALLEST_ROWS, _power(self._count))
+        self._lines = np.empty((length, kernel.LINE), np.int64)
+        self._lines[: self._count] = lines
+        self._enter_all()
+        if before > most + most // 2:
+            self._move(self._used)
+        return forget
+
+    def _keys(self, rows: Ints) -> Keys:
+        halves = self._lines[rows, :PLACE].view(np.uint64)
+        return Keys(halves[:, HIGH], halves[:, LOW])
+
+    def _column(self, column: int) -> Ints:
+        return self._lines[: self._count, column]
 
     def _make_room(self, rows: int, size: int) -> None:
         """Grow so that so many more rows and bytes are sure to fit."""
-        if self._count + rows > len(self._highs):
-            length = max(2 * len(self._highs), _power(self._count + rows))
-            for name in ("_highs", "_lows", "_places", "_sizes", "_rooms", "_dirty"):
-                grown = np.zeros(length, getattr(self, name).dtype)
-                grown[: self._count] = getattr(self, name)[: self._count]
-                setattr(self, name, grown)
-            self._index = np.full(PLACES_A_ROW * length, -1, np.int32)
-            kernel.reindex(self._index, self._lows, self._count)
+        if self._count + rows > len(self._lines):
+            length = max(2 * len(self._lines), _power(self._count + rows))
+            lines = np.empty((length, kernel.LINE), np.int64)
+            lines[: self._count] = self._lines[: self._count]
+            self._lines = lines
+            self._enter_all()
         needed = self._used + size + size // 4 + 1
         if needed > len(self._arena):
-            arena = np.empty(max(2 * len(self._arena), needed), np.uint8)
-            arena[: self._used] = self._arena[: self._used]
-            self._arena = arena
+            self._move(max(2 * len(self._arena), needed))
+
+    def _enter_all(self) -> None:
+        self._index = np.full(PLACES_A_ROW * len(self._lines), -1, np.int32)
+        kernel.reindex(self._index, self._lines, self._count)
+
+    def _move(self, size: int) -> None:
+        """Take an arena of another size."""
+        arena = np.empty(max(size, SMALLEST_ARENA), np.uint8)
+        arena[: self._used] = self._arena[: self._used]
+        self._arena = arena
+
+
+@dataclass(frozen=True, slots=True)
+class Dirty:
+    """Rows of a table. Iterates over pairs of bytes, which it makes some at a time."""
+
+    table: Table
+    rows: Ints
+
+    def __len__(self) -> int:
+        """Count the records."""
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give each record's key and the record."""
+        for begin in range(0, len(self), AT_ONCE):
+            yield from self.table.pairs(self.rows[begin : begin + AT_ONCE])
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record a key, from a table or, those of `rest`, from beside it.
+
+    It is good until the next `put`, and says where its records are: each is copied but
+    once, to where it is needed.
+    """
+
+    table: Table
+    rows: Ints
+    sizes: Ints
+    rest: Ints
+    beside: Buffer
+
+    def copy_to(self, out: NDArray[np.uint8], starts: Ints) -> None:
+        """Copy each record to its start in `out`."""
+        self.table.read(self.rows, out, starts)
+        self.beside.copy_to(out, starts[self.rest])
+
+    def to_list(self) -> list[bytes]:
+        """Make an object of each record."""
+        return Buffer.concat([self], Scratch()).to_list()
 
 
 def _power(number: int) -> int:

@@ -5,9 +5,9 @@ commits in one: a visitor who buys often is written once, and hot profiles are r
 from memory. The topics stay the truth: a crash loses what was not flushed from the
 disk only, and the restore reads that tail again, at most `FLUSH_SECONDS` of commits.
 
-The cache has two generations of flat memory. What is written enters the young one; when
-that is full, it becomes the old one, and the old one is dropped. Only the young one can
-hold what is not flushed, so it is flushed before it grows old.
+The cache is one table in flat memory. When that is full, gaps in it are closed; where
+this gives little, what was written longest ago is forgotten. What is not flushed is never
+forgotten, and flushed before it is more than two thirds of the memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from consumer.profiles.buffer import Buffer
 from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.store import Changes
-from consumer.profiles.table import Keys, Packed, Table
+from consumer.profiles.table import Found, Keys, Packed, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +50,9 @@ class WriteBackStore:
         """
         self._store = store
         self._memory = memory
-        self._young, self._old = Table(), Table()
+        self._table = Table()
+        # Whether the cache has all that the store has: then nothing is read.
+        self._whole = store.count() == 0
         self._gone: list[bytes] = []
         self._seen: dict[Chunk, Ids] = {}
         self._forgotten: list[Chunk] = []
@@ -76,22 +78,16 @@ class WriteBackStore:
         """Read profiles by key, None where there is none."""
         return [record or None for record in self.gather(Keys.of(keys), b"").to_list()]
 
-    def gather(self, keys: Keys, absent: bytes) -> Buffer:
-        """Read profiles by key into one buffer, `absent` where there is none."""
-        young = self._young.find(keys)
-        old = self._old.find(keys)
-        old[young >= 0] = -1
-        rest = np.flatnonzero((young < 0) & (old < 0))
-        stored = self._store.get_many(keys[rest].to_list()) if len(rest) else []
-        read = Buffer.of([absent if one is None else one for one in stored])
-        sizes = self._young.sizes(young) + self._old.sizes(old)
-        sizes[rest] = read.sizes
-        found = Buffer.blank(np.concatenate([[0], np.cumsum(sizes)]))
-        starts = found.bounds
-        self._young.read(young, found.data, starts)
-        self._old.read(old, found.data, starts)
-        read.copy_to(found.data, starts[rest])
-        return found
+    def gather(self, keys: Keys, absent: bytes) -> Found:
+        """Find profiles by key, `absent` where there is none; good until a commit."""
+        rows, sizes = self._table.find(keys)
+        rest = np.flatnonzero(rows < 0)
+        stored: list[bytes | None] = [None] * len(rest)
+        if len(rest) and not self._whole:
+            stored = self._store.get_many(keys[rest].to_list())
+        beside = Buffer.of([absent if one is None else one for one in stored])
+        sizes[rest] = beside.sizes
+        return Found(self._table, rows, sizes, rest, beside)
 
     def page(self, first: bytes, most: int) -> list[tuple[bytes, bytes]]:
         """List profiles that are flushed by key; newer ones may wait to be."""
@@ -114,11 +110,9 @@ class WriteBackStore:
         """
         self._followed = time.time()
         if changes.profiles:
-            self._young.put(Packed.of(changes.profiles))
+            self._table.put(Packed.of(changes.profiles))
         if changes.gone:
-            gone = Keys.of(changes.gone)
-            self._young.remove(gone)
-            self._old.remove(gone)
+            self._table.remove(Keys.of(changes.gone))
             self._gone += changes.gone
         self._seen.update((chunk, ids.sorted()) for chunk, ids in changes.seen.items())
         self._forgotten += changes.forgotten
@@ -128,21 +122,22 @@ class WriteBackStore:
         self._suppressed.update(changes.suppressed)
         self._position = changes.position or self._position
         self._tails = changes.tails or self._tails
-        full = self._young.nbytes > self._memory() // 2
-        if full or changes.gone or now - self._flushed_at >= FLUSH_SECONDS:
+        memory = self._memory()
+        much = self._table.unwritten > memory * 2 // 3
+        if much or changes.gone or now - self._flushed_at >= FLUSH_SECONDS:
             self.flush(now)
-        if full:
-            self._old, self._young = self._young, Table()
+        if self._table.nbytes > memory:
+            self._whole &= not self._table.shrink(memory)
 
     def flush(self, now: float) -> None:
         """Write to disk what is only in memory.
 
         Raises `PartitionHalt` where the disk refuses.
         """
-        back = self._young.find(Keys.of(self._gone)) >= 0
+        back = self._table.find(Keys.of(self._gone))[0] >= 0
         self._store.commit(
             Changes(
-                profiles=self._young.dirty(),
+                profiles=self._table.dirty(),
                 gone=list(compress(self._gone, ~back)),
                 seen=self._seen,
                 forgotten=self._forgotten,
@@ -154,7 +149,7 @@ class WriteBackStore:
                 followed=self._followed,
             )
         )
-        self._young.clean()
+        self._table.clean()
         self._gone, self._seen, self._forgotten = [], {}, []
         self._agenda, self._settled, self._suppressed = set(), set(), {}
         self._flushed_at = now

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from consumer.profiles.merge import Merged
     from consumer.profiles.record import ProfileCodec
     from consumer.profiles.stream_time import StreamClock
+    from consumer.profiles.table import Found
     from consumer.profiles.write_back import WriteBackStore
     from consumer.stages.copies import Copies
     from consumer.stages.joining import Joining
@@ -396,11 +397,13 @@ class BatchWork:
 
         Also gives, by partition, the agenda of what was joined on the way.
         """
-        found: list[Buffer] = []
+        found: list[Buffer | Found] = []
         agenda: dict[int, list[bytes]] = {}
         for number, part in _runs(slots.partitions):
             partition = partitions[number]
-            mine = partition.store.gather(slots.keys[part], self._neutral)
+            mine: Buffer | Found = partition.store.gather(
+                slots.keys[part], self._neutral
+            )
             if partition.joining is not None:
                 keys, records = slots.keys[part].to_list(), mine.to_list()
                 rows, joined = self._joined(partition, keys, records)

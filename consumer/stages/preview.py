@@ -172,6 +172,10 @@ class EmptyStore:
         """Know no profile."""
         return [None] * len(keys)
 
+    def count(self) -> int:
+        """Have no profile."""
+        return 0
+
     def runs_of(self, _bucket: int) -> Iterator[Ids]:
         """Have seen no event id."""
         return iter(())

@@ -8,20 +8,21 @@ from hypothesis import strategies as st
 
 from consumer.profiles.buffer import Buffer
 from consumer.profiles.table import SMALLEST_ROWS, Keys, Packed, Table
+from consumer.profiles.table_kernel import LINE
 from tests.property.budget import examples
 
-# Low halves that meet in the index, and keys that differ in one half only.
+# High halves that meet in the index, at its end too, and keys that differ in one half.
 KEYS = [
     high.to_bytes(8, "big") + low.to_bytes(8, "big")
-    for high in (0, 1, 2**64 - 1)
-    for low in (0, 1, SMALLEST_ROWS * 2, SMALLEST_ROWS * 4, 2**64 - 1)
+    for high in (0, 1, 2**64 // SMALLEST_ROWS, 2**63, 2**64 - 1)
+    for low in (0, 1, 2**64 - 1)
 ]
 
 
 def read(table: Table, keys: list[bytes]) -> list[bytes]:
     """Give the records of keys, empty where there is none."""
-    rows = table.find(Keys.of(keys))
-    bounds = np.concatenate([[0], np.cumsum(table.sizes(rows))])
+    rows, sizes = table.find(Keys.of(keys))
+    bounds = np.concatenate([[0], np.cumsum(sizes)])
     found = Buffer.blank(bounds)
     table.read(rows, found.data, bounds)
     return found.to_list()
@@ -46,9 +47,21 @@ def test_it_is_a_dictionary(data: st.DataObject) -> None:
             dirty.discard(key)
         assert read(table, KEYS) == [expected.get(key, b"") for key in KEYS]
         assert list(table.dirty()) == [(key, expected[key]) for key in sorted(dirty)]
+        waiting = [len(expected[key]) for key in dirty]
+        assert table.unwritten == sum(waiting) + 8 * LINE * len(waiting)
         if data.draw(st.booleans()):
             table.clean()
             dirty.clear()
+        if data.draw(st.booleans()):
+            most = data.draw(st.integers(0, 2_000))
+            forgot = table.shrink(most)
+            kept = [
+                key for key, found in zip(KEYS, read(table, KEYS), strict=True) if found
+            ]
+            assert forgot or len(kept) == len(expected)
+            assert dirty <= {*kept}, "what is nowhere else is not forgotten"
+            expected = {key: expected[key] for key in kept}
+            assert table.nbytes <= most or dirty == {*kept}
 
 
 def test_it_grows_and_says_so() -> None:
@@ -60,11 +73,50 @@ def test_it_grows_and_says_so() -> None:
     for begin in range(0, 100_000, 7_000):
         part = slice(begin, begin + 7_000)
         table.put(Packed(keys[part], Buffer.of(records[part])))
-    rows = table.find(keys)
-    assert table.sizes(rows).tolist() == list(map(len, records))
+    _, sizes = table.find(keys)
+    assert sizes.tolist() == list(map(len, records))
     held = sum(map(len, records))
     assert held < table.nbytes < 2 * held
     # Written again at the same size, nothing grows.
     before = table.nbytes
     table.put(Packed(keys, Buffer.of(records)))
     assert table.nbytes == before
+
+
+def test_what_was_put_longest_ago_is_forgotten_first() -> None:
+    """Half of the memory stays, the newest; what is dirty stays however old it is."""
+    rng = np.random.default_rng(2)
+    table = Table()
+    keys = Keys(*rng.integers(0, 2**63, (2, 9_000)).astype(np.uint64))
+    for begin in range(0, 9_000, 1_000):
+        part = slice(begin, begin + 1_000)
+        table.put(
+            Packed(keys[part], Buffer.of([bytes([begin // 1_000]) * 100] * 1_000))
+        )
+        if begin:
+            table.clean()
+        table.put(Packed(keys[:10], Buffer.of([b"dirty"] * 10)))
+    size = table.nbytes
+    assert table.shrink(size)
+    rows, _ = table.find(keys)
+    assert (rows[:10] >= 0).all()
+    assert not (rows[10:4_000] >= 0).any()
+    assert (rows[5_000:] >= 0).all()
+    assert table.nbytes <= size // 2
+
+
+def test_gaps_are_closed_before_anything_is_forgotten() -> None:
+    """Records that outgrew their rooms leave nothing behind, and are not lost."""
+    table = Table()
+    keys = Keys.of([number.to_bytes(16, "big") for number in range(1_000)])
+    for size in (50, 100, 200, 400):
+        records = [bytes([number % 256]) * size for number in range(1_000)]
+        table.put(Packed(keys, Buffer.of(records)))
+    table.clean()
+    taken = table.nbytes
+    assert not table.shrink(taken - 1)
+    assert table.nbytes < 0.7 * taken
+    rows, sizes = table.find(keys)
+    found = Buffer.blank(np.concatenate([[0], np.cumsum(sizes)]))
+    table.read(rows, found.data, found.bounds)
+    assert found.to_list() == records

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.errors import PartitionHalt
 from consumer.profiles.seen import Ids
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
 from consumer.profiles.write_back import FLUSH_SECONDS, WriteBackStore
@@ -16,8 +17,10 @@ from tests.property.budget import examples
 from tests.property.memory_store import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+POSITION = Position("t", 1, 1, 0)
 KEYS = [bytes([number]) * 16 for number in range(6)]
 
 
@@ -41,7 +44,7 @@ def held(store: MemoryStore | WriteBackStore, bucket: int) -> list[int]:
 def test_reads_are_those_of_the_store_itself(data: st.DataObject) -> None:
     """Whatever is flushed or dropped from memory, every read sees every commit."""
     plain, behind = MemoryStore(), MemoryStore()
-    front = cached(behind, data.draw(st.sampled_from([0, 1_000, 2_000, 10**6])))
+    front = cached(behind, data.draw(st.sampled_from([0, 150, 300, 600, 10**6])))
     now, oldest = 0.0, 0
     for number in range(data.draw(st.integers(1, 12))):
         keys = data.draw(st.lists(st.sampled_from(KEYS), unique=True))
@@ -50,7 +53,7 @@ def test_reads_are_those_of_the_store_itself(data: st.DataObject) -> None:
         bucket = oldest + data.draw(st.integers(0, 2))
         forgotten = plain.chunks_before(oldest)
         changes = Changes(
-            profiles=[(key, bytes([number])) for key in keys],
+            profiles=[(key, bytes([number]) * (1 + 9 * number)) for key in keys],
             gone=sorted({*gone}),
             seen={(bucket, number): ids(number, 100 + number)},
             forgotten=forgotten,
@@ -81,11 +84,60 @@ def test_the_disk_follows_within_seconds() -> None:
     """Nothing is written before its time, everything at once then."""
     behind = MemoryStore()
     front = cached(behind, 10**6)
-    position = Position("t", 1, 1, 0)
-    front.commit(Changes(profiles=[(KEYS[0], b"a")], position=position), 1.0)
+    front.commit(Changes(profiles=[(KEYS[0], b"a")], position=POSITION), 1.0)
     assert (behind.count(), behind.position) == (0, None)
     front.commit(Changes(profiles=[(KEYS[1], b"b")]), FLUSH_SECONDS)
-    assert (behind.count(), behind.position) == (2, position)
+    assert (behind.count(), behind.position) == (2, POSITION)
+
+
+def test_what_is_all_in_memory_is_not_looked_for_on_disk() -> None:
+    """A store that began empty is read only once something was forgotten."""
+
+    class Asked(MemoryStore):
+        count_asked = 0
+
+        def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+            self.count_asked += len(keys)
+            return super().get_many(keys)
+
+    behind = Asked()
+    front = cached(behind, 1_000)
+    front.commit(Changes(profiles=[(KEYS[0], b"a"), (KEYS[2], b"c")]), 1.0)
+    front.commit(Changes(gone=[KEYS[2]]), 2.0)
+    assert front.get_many(KEYS[:3]) == [b"a", None, None]
+    assert behind.count_asked == 0
+    front.commit(Changes(profiles=[(KEYS[1], bytes(2_000))]), 3.0)
+    assert front.get_many(KEYS[:3]) == [b"a", bytes(2_000), None]
+    assert behind.count_asked == 3
+    assert cached(behind).get_many(KEYS[:1]) == [b"a"]
+
+
+def test_a_disk_that_refuses_changes_nothing_in_memory() -> None:
+    """What could not be written is read as before, and written once there is room."""
+
+    class Full(MemoryStore):
+        refuses = True
+
+        def commit(self, changes: Changes) -> None:
+            if self.refuses:
+                raise PartitionHalt("store_write_failed", "Free disk space.")
+            super().commit(changes)
+
+    behind = Full()
+    front = cached(behind, 300)
+    big = bytes(1_000)
+    for changes in (
+        Changes(profiles=[(KEYS[0], big)]),
+        Changes(profiles=[(KEYS[1], big), (KEYS[2], b"c")], position=POSITION),
+        Changes(gone=[KEYS[2]]),
+    ):
+        with pytest.raises(PartitionHalt):
+            front.commit(changes, 1.0)
+    assert front.get_many(KEYS[:3]) == [big, big, None]
+    behind.refuses = False
+    front.flush(2.0)
+    assert list(behind.items()) == [(KEYS[0], big), (KEYS[1], big)]
+    assert behind.position == POSITION
 
 
 @pytest.mark.parametrize("clean", [True, False])
