@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SMALLEST_ROWS: Final = 1 << 8
 SMALLEST_ARENA: Final = 1 << 14
+# Room that is never written to takes no memory, and each move copies everything.
+AHEAD: Final = 4
 # Pairs of bytes that are made at a time.
 AT_ONCE: Final = 1 << 10
 # Where less than a fifth of the memory is gaps, closing them is not worth the copying.
@@ -211,7 +213,7 @@ class Table:
             self._enter_all()
         needed = self._used + size + size // 4 + 1
         if needed > len(self._arena):
-            self._move(max(2 * len(self._arena), needed))
+            self._move(AHEAD * needed)
 
     def _enter_all(self) -> None:
         self._index = np.full(PLACES_A_ROW * len(self._lines), -1, np.int32)
