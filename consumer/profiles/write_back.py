@@ -6,8 +6,8 @@ from memory. The topics stay the truth: a crash loses what was not flushed from 
 disk only, and the restore reads that tail again, at most `FLUSH_SECONDS` of commits.
 
 The cache is one table in flat memory. When that is full, gaps in it are closed; where
-this gives little, what was written longest ago is forgotten. What is not flushed is never
-forgotten, and flushed before it is more than two thirds of the memory.
+this gives little, what was written longest ago is forgotten. What is not flushed is
+never forgotten, and flushed before it is more than two thirds of the memory.
 """
 
 from __future__ import annotations
