@@ -7,6 +7,7 @@ was written longest ago to use less.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -239,8 +240,8 @@ class Dirty:
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         """Give each record's key and the record."""
-        for begin in range(0, len(self), AT_ONCE):
-            yield from self.table.pairs(self.rows[begin : begin + AT_ONCE])
+        parts = (self.rows[at : at + AT_ONCE] for at in range(0, len(self), AT_ONCE))
+        return chain.from_iterable(self.table.pairs(part) for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
