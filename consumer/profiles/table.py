@@ -97,7 +97,7 @@ class Table:
 
     def __init__(self) -> None:
         """Start empty and small."""
-        self._count = self._used = self._unwritten = self._puts = 0
+        self._count = self._used = self._waiting = self._unwritten = self._puts = 0
         self._index = np.full(PLACES_A_ROW * SMALLEST_ROWS, -1, np.int32)
         self._lines = np.empty((SMALLEST_ROWS, kernel.LINE), np.int64)
         self._arena = np.empty(SMALLEST_ARENA, np.uint8)
@@ -106,6 +106,11 @@ class Table:
     def nbytes(self) -> int:
         """The memory that is in use."""
         return self._used + ROW * self._count
+
+    @property
+    def waiting(self) -> int:
+        """The number of records that are dirty."""
+        return self._waiting
 
     @property
     def unwritten(self) -> int:
@@ -128,12 +133,13 @@ class Table:
         keys, records = profiles.hashes, profiles.records
         self._make_room(len(keys), int(records.bounds[-1] - records.bounds[0]))
         self._puts += 1
-        self._count, self._used, self._unwritten = kernel.put(
+        numbers = kernel.put(
             self._index,
             self._lines,
             self._arena,
             self._count,
             self._used,
+            self._waiting,
             self._unwritten,
             keys.high.view(np.int64),
             keys.low.view(np.int64),
@@ -141,12 +147,14 @@ class Table:
             records.bounds,
             self._puts,
         )
+        self._count, self._used, self._waiting, self._unwritten = numbers
 
     def remove(self, keys: Keys) -> None:
         """Forget the records of keys."""
         rows, _ = self.find(keys)
         rows = np.unique(rows[rows >= 0])
         dirty = rows[self._column(DIRTY)[rows] == 1]
+        self._waiting -= len(dirty)
         self._unwritten -= int((self._column(SIZE)[dirty] + 8 * kernel.LINE).sum())
         self._lines[rows, SIZE], self._lines[rows, DIRTY] = -1, 0
 
@@ -169,7 +177,7 @@ class Table:
     def clean(self) -> None:
         """Call everything written."""
         self._column(DIRTY)[:] = 0
-        self._unwritten = 0
+        self._waiting = self._unwritten = 0
 
     def shrink(self, most: int) -> bool:
         """Use less than `most` bytes; tells whether anything was forgotten for it.

@@ -66,18 +66,19 @@ def put(
     arena: Any,
     count: int,
     used: int,
-    dirty: int,
+    waiting: int,
+    unwritten: int,
     high: Any,
     low: Any,
     data: Any,
     bounds: Any,
     now: int,
-) -> tuple[int, int, int]:
-    """Put a record at each key; gives `count`, `used` and `dirty` as they are then.
+) -> tuple[int, int, int, int]:
+    """Put a record at each key; gives the four numbers as they are then.
 
-    These are the rows there are, the bytes of the arena that are taken, and the bytes
-    of rows and records that are dirty. A record that outgrew its room moves to a larger
-    one, at the end of the arena.
+    `count` rows there are, `used` bytes of the arena are taken, `waiting` rows are
+    dirty, which are `unwritten` bytes with their records. A record that outgrew its
+    room moves to a larger one, at the end of the arena.
     """
     shift = _shift(index)
     for place in range(len(high)):
@@ -98,9 +99,14 @@ def put(
             data.ctypes.data + bounds[place],
             size,
         )
-        dirty += size - lines[row, SIZE] if lines[row, DIRTY] else size + 8 * LINE
+        if lines[row, DIRTY]:
+            unwritten -= lines[row, SIZE]
+        else:
+            waiting += 1
+            unwritten += 8 * LINE
+        unwritten += size
         lines[row, SIZE], lines[row, WRITTEN], lines[row, DIRTY] = size, now, 1
-    return count, used, dirty
+    return count, used, waiting, unwritten
 
 
 @compiled(entry=True)

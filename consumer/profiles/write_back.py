@@ -7,7 +7,8 @@ disk only, and the restore reads that tail again, at most `FLUSH_SECONDS` of com
 
 The cache is one table in flat memory. When that is full, gaps in it are closed; where
 this gives little, what was written longest ago is forgotten. What is not flushed is
-never forgotten, and flushed before it is more than two thirds of the memory.
+never forgotten, and flushed before it is more than two thirds of the memory, or more
+profiles than a flush may write at once.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from consumer.profiles.store import PartitionStore, Position, Tails
 
 FLUSH_SECONDS: Final = 10.0
+# A flush takes a page of LMDB's, and maps another, for nearly every profile: several
+# times the memory that the cache may use, for as long as it lasts.
+FLUSH_BYTES: Final = 1_000
 # A process that was silent for so long may have lost what it takes for its own.
 FROZEN_SECONDS: Final = 600.0
 
@@ -124,7 +128,8 @@ class WriteBackStore:
         self._tails = changes.tails or self._tails
         memory = self._memory()
         much = self._table.unwritten > memory * 2 // 3
-        if much or changes.gone or now - self._flushed_at >= FLUSH_SECONDS:
+        many = self._table.waiting > memory // FLUSH_BYTES
+        if much or many or changes.gone or now - self._flushed_at >= FLUSH_SECONDS:
             self.flush(now)
         if self._table.nbytes > memory:
             self._whole &= not self._table.shrink(memory)

@@ -48,6 +48,7 @@ def test_it_is_a_dictionary(data: st.DataObject) -> None:
         assert read(table, KEYS) == [expected.get(key, b"") for key in KEYS]
         assert list(table.dirty()) == [(key, expected[key]) for key in sorted(dirty)]
         waiting = [len(expected[key]) for key in dirty]
+        assert table.waiting == len(waiting)
         assert table.unwritten == sum(waiting) + 8 * LINE * len(waiting)
         if data.draw(st.booleans()):
             table.clean()

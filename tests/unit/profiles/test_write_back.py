@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consumer.errors import PartitionHalt
 from consumer.profiles.seen import Ids
 from consumer.profiles.store import Changes, PartitionStore, Position, Tails
-from consumer.profiles.write_back import FLUSH_SECONDS, WriteBackStore
+from consumer.profiles.write_back import FLUSH_BYTES, FLUSH_SECONDS, WriteBackStore
 from tests.property.budget import examples
 from tests.property.memory_store import MemoryStore
 
@@ -138,6 +138,17 @@ def test_a_disk_that_refuses_changes_nothing_in_memory() -> None:
     front.flush(2.0)
     assert list(behind.items()) == [(KEYS[0], big), (KEYS[1], big)]
     assert behind.position == POSITION
+
+
+def test_a_flush_comes_before_it_would_be_large() -> None:
+    """Small as they are, no more profiles wait than memory allows a flush to write."""
+    behind = MemoryStore()
+    front = cached(behind, 4 * FLUSH_BYTES)
+    for number in range(4):
+        front.commit(Changes(profiles=[(KEYS[number], b"a")]), 1.0)
+    assert behind.count() == 0
+    front.commit(Changes(profiles=[(KEYS[4], b"a")]), 1.0)
+    assert behind.count() == 5
 
 
 @pytest.mark.parametrize("clean", [True, False])
