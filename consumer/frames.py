@@ -6,17 +6,23 @@ A `Records` enters from `kafka`, `events` turns it into `Events` plus verdicts, 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from consumer import packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import polars as pl
     from numpy.typing import NDArray
+
+Headers: TypeAlias = "list[tuple[str, bytes | None]]"
 
 
 class Outcome(IntEnum):
@@ -38,8 +44,9 @@ class Records:
     """A batch as Kafka delivered it: columns of equal length, in partition order.
 
     `partitions` int32, `offsets` int64 and `timestamps` int64 (milliseconds since
-    the epoch) are numpy arrays; `keys` and `values` are lists, None where absent.
-    `headers(i)` fetches one record's headers: only the slow path asks for them.
+    the epoch) are numpy arrays; `keys` and `values` are sequences, None where absent,
+    and `Packed` where none is. `headers(i)` gives one record's headers: only the slow
+    path asks for them.
     """
 
     partitions: NDArray[np.int32]
@@ -47,25 +54,42 @@ class Records:
     timestamps: NDArray[np.int64]
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
-    headers: Callable[[int], list[tuple[str, bytes | None]]] = field(
-        default=lambda _row: []
-    )
+    headers: Callable[[int], Headers] = field(default=lambda _row: [])
 
     def __len__(self) -> int:
         """Count the records."""
         return len(self.offsets)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Records]) -> Records:
+        """Put batches behind each other."""
+        if len(parts) == 1:
+            return parts[0]
+        ends = list(accumulate(map(len, parts)))
+
+        def headers(row: int) -> Headers:
+            part = bisect_right(ends, row)
+            return parts[part].headers(row - ends[part] + len(parts[part]))
+
+        return cls(
+            partitions=np.concatenate([part.partitions for part in parts]),
+            offsets=np.concatenate([part.offsets for part in parts]),
+            timestamps=np.concatenate([part.timestamps for part in parts]),
+            keys=packed.joined([part.keys for part in parts]),
+            values=packed.joined([part.values for part in parts]),
+            headers=headers,
+        )
+
     def take(self, rows: NDArray[np.int64]) -> Records:
         """Keep the given rows, in the given order."""
-        listed = rows.tolist()
-        keys, values, headers = self.keys, self.values, self.headers
+        headers = self.headers
         return Records(
             partitions=self.partitions[rows],
             offsets=self.offsets[rows],
             timestamps=self.timestamps[rows],
-            keys=[keys[row] for row in listed],
-            values=[values[row] for row in listed],
-            headers=lambda row: headers(listed[row]),
+            keys=packed.taken(self.keys, rows),
+            values=packed.taken(self.values, rows),
+            headers=lambda row: headers(int(rows[row])),
         )
 
     def next_offsets(self) -> dict[int, int]:

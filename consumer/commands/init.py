@@ -152,10 +152,10 @@ def _decoded(settings: Settings, records: Records) -> tuple[Type, list[dict[str,
     import numpy as np
 
     from consumer.errors import RegistryUnreachable, SchemaError
-    from consumer.events.packed import Packed
     from consumer.events.resolve import WHOLE, Unfit, resolution
     from consumer.frames import Verdicts
     from consumer.loading import schemas_of
+    from consumer.packed import Packed
 
     schemas: Schemas = schemas_of(settings)
     _, codec = schemas.newest()

@@ -25,10 +25,10 @@ import pyruhvro
 from consumer.events.avro_types import least_bytes, parse
 from consumer.events.framing import FRAME
 from consumer.events.made_up import datum
-from consumer.events.packed import Packed
 from consumer.events.screen import Screen
 from consumer.events.strict import Malformed, reader
 from consumer.events.wire import can_be_fast, restore, wire_schema
+from consumer.packed import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

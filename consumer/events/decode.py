@@ -15,9 +15,9 @@ import structlog
 
 from consumer.errors import RegistryUnreachable, SchemaError
 from consumer.events.framing import UNREADABLE, unknown
-from consumer.events.packed import Packed
 from consumer.events.resolve import Resolution, Unfit, resolution
 from consumer.frames import DeadLetter, Events, Outcome
+from consumer.packed import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import numpy as np
 
-from consumer.events.packed import Packed
 from consumer.frames import DeadLetter, Outcome
+from consumer.packed import Packed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

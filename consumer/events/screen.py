@@ -13,8 +13,8 @@ import numpy as np
 
 from consumer.events import screen_kernel as kernel
 from consumer.events.avro_types import DEEPEST_REPEATED, PLAIN, Type
-from consumer.events.packed import Packed
 from consumer.events.strict import RANGES
+from consumer.packed import Packed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

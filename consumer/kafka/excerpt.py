@@ -217,7 +217,8 @@ class Excerpt:
         each partition without gaps.
         """
         parts = [self._tail(partition, count) for partition in self.partitions()]
-        joined = _joined([one for part in parts for one in part])
+        found = [one for part in parts for one in part]
+        joined = Records.joined(found) if found else to_records([])
         # Of each partition an unbroken end: a record is as new as what follows it.
         age = joined.timestamps.copy()
         for number in np.unique(joined.partitions).tolist():
@@ -236,24 +237,5 @@ class Excerpt:
             size = sum(map(len, found))
             if size >= count or start == low:
                 rows = np.arange(max(0, size - count), size)
-                return [_joined(found).take(rows)] if found else []
+                return [Records.joined(found).take(rows)] if found else []
             width *= WIDENED
-
-
-def _joined(parts: list[Records]) -> Records:
-    if not parts:
-        return to_records([])
-    owners = [(part, row) for part in parts for row in range(len(part))]
-
-    def headers(row: int) -> list[tuple[str, bytes | None]]:
-        part, place = owners[row]
-        return part.headers(place)
-
-    return Records(
-        np.concatenate([part.partitions for part in parts]),
-        np.concatenate([part.offsets for part in parts]),
-        np.concatenate([part.timestamps for part in parts]),
-        [key for part in parts for key in part.keys],
-        [value for part in parts for value in part.values],
-        headers,
-    )

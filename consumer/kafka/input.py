@@ -39,12 +39,14 @@ from consumer.kafka.clients import (
 )
 from consumer.kafka.membership import Membership
 from consumer.kafka.statistics import statistics_options
+from consumer.packed import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from consumer.config import Settings
+    from consumer.frames import Headers
     from consumer.kafka.statistics import ClientStatistics
 
 log = structlog.get_logger(__name__)
@@ -62,6 +64,9 @@ COMMITTED_SECONDS: Final = 10.0
 SEEK_SECONDS: Final = 10.0
 COUNT_SECONDS: Final = 2.0
 JOIN_AGAIN_SECONDS: Final = 1.0
+AT_ONCE: Final = 2_000
+"""So many messages stay in the processor's cache until they are columns, and their
+memory is that of the next ones: half the time of a whole batch of them."""
 JOIN_SECONDS: Final = 60.0
 """After so long a member without partitions is one for which there are none; by KIP-848
 nobody tells it. Longer than a session: a process that was killed has its partitions
@@ -134,13 +139,33 @@ class InputConsumer:
         `rebalance` for their result. Raises what `broker_error` makes of an error, and
         `BrokerRefused` where this consumer can never read again.
         """
-        try:
-            found = self._consumer.consume(most, timeout)
-        except KafkaException as error:
-            if kafka_error(error).fatal():
-                raise _fatal(kafka_error(error)) from error
-            raise broker_error(error, "consuming purchases") from error
-        return self._columns(found)
+        ends_by = time.monotonic() + timeout
+        parts: list[Records] = []
+        read_out: dict[int, int] = {}
+        out_of_range: dict[int, str] = {}
+        taken = 0
+        while True:
+            asked = min(AT_ONCE, most - taken)
+            found = self._polled(asked, max(0.0, ends_by - time.monotonic()))
+            taken += len(found)
+            full = len(found) == asked
+            if any(map(Message.error, found)):
+                if any(still_counted_in(one.error()) for one in found):
+                    self._join_again()
+                    return Batch(None)
+                found = self._without_errors(found, read_out, out_of_range)
+            if found:
+                parts.append(to_records(found))
+            # Before the next ones are made: these are still in the processor's cache.
+            del found
+            if taken >= most or not (full or time.monotonic() < ends_by):
+                break
+        records = Records.joined(parts) if parts else None
+        for number, at in read_out.items():
+            self._read_out[number] = at, _after_last(records, number)
+        if records is not None and not self._membership.incremental:
+            self._note(records)
+        return Batch(records, out_of_range)
 
     def rebalance(self) -> Rebalance:
         """Give what changed hands since the last call."""
@@ -249,29 +274,29 @@ class InputConsumer:
         """Leave the group; revocation callbacks run in here."""
         self._consumer.close()
 
-    def _columns(self, found: list[Message]) -> Batch:
-        out_of_range: dict[int, str] = {}
-        read_out: dict[int, int] = {}
-        if any(map(Message.error, found)):
-            if any(still_counted_in(one.error()) for one in found):
-                self._join_again()
-                return Batch(None)
-            for one in found:
-                if (error := one.error()) is None:
-                    continue
-                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
-                    read_out[one.partition() or 0] = one.offset() or 0
-                else:
-                    self._met(one, error, out_of_range)
-            found = [one for one in found if one.error() is None]
-        records = to_records(found) if found else None
-        for number, at in read_out.items():
-            self._read_out[number] = at, _after_last(records, number)
-        if records is None:
-            return Batch(None, out_of_range)
-        if not self._membership.incremental:
-            self._note(records)
-        return Batch(records, out_of_range)
+    def _polled(self, most: int, timeout: float) -> list[Message]:
+        try:
+            return self._consumer.consume(most, timeout)
+        except KafkaException as error:
+            if kafka_error(error).fatal():
+                raise _fatal(kafka_error(error)) from error
+            raise broker_error(error, "consuming purchases") from error
+
+    def _without_errors(
+        self,
+        found: list[Message],
+        read_out: dict[int, int],
+        out_of_range: dict[int, str],
+    ) -> list[Message]:
+        """Keep the records; note what the others say of partitions."""
+        for one in found:
+            if (error := one.error()) is None:
+                continue
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name
+                read_out[one.partition() or 0] = one.offset() or 0
+            else:
+                self._met(one, error, out_of_range)
+        return [one for one in found if one.error() is None]
 
     def _member(self) -> Consumer:
         consumer = Consumer(self._options)
@@ -385,21 +410,27 @@ def _fatal(error: KafkaError) -> BrokerRefused:
 def to_records(found: list[Message]) -> Records:
     """Give what the client delivered as columns; none of it is an error.
 
-    `map` over the client's methods makes no frame a call: a quarter cheaper.
+    `map` over the client's methods makes no frame a call: a quarter cheaper. Nothing
+    keeps the messages but their headers, where they have any.
     """
     count = len(found)
     times = map(itemgetter(1), map(Message.timestamp, found))
+    heads = list(map(Message.headers, found))
+    headed = any(heads)
     return Records(
         partitions=np.fromiter(map(Message.partition, found), np.int32, count),
         offsets=np.fromiter(map(Message.offset, found), np.int64, count),
         timestamps=np.fromiter(times, np.int64, count),
-        keys=list(map(Message.key, found)),
-        values=list(map(Message.value, found)),
-        headers=lambda row: _headers(found[row]),
+        keys=Packed.unless_absent(list(map(Message.key, found))),
+        values=Packed.unless_absent(list(map(Message.value, found))),
+        headers=(lambda row: _headers(heads[row])) if headed else _no_headers,
     )
 
 
-def _headers(message: Message) -> list[tuple[str, bytes | None]]:
-    found = message.headers() or []
-    pairs = found.items() if isinstance(found, dict) else found
+def _no_headers(_: int) -> Headers:
+    return []
+
+
+def _headers(found: Any) -> Headers:  # noqa: ANN401 - the client's
+    pairs = found.items() if isinstance(found, dict) else found or []
     return [(k, v.encode() if isinstance(v, str) else v) for k, v in pairs]

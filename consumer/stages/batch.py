@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from consumer import packed
 from consumer.errors import PartitionHalt
 from consumer.frames import DeadLetter, Outcome, Verdicts
 from consumer.profiles import state_records
@@ -552,17 +553,14 @@ def _too_large_to_join(visitor: bytes, size: int, most: int) -> PartitionHalt:
 
 def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:
     """Find partitions that hold a record whose key is not its visitor."""
-    found, rows = records.keys, events.records.tolist()
-    if len(rows) < len(found):
-        found = [found[row] for row in rows]
-    keys = pa.array(found, pa.binary())
-    expected = events.identity["key"].to_arrow().cast(pa.string()).cast(pa.binary())
+    keys = packed.Packed.of(records.keys).take(events.records).to_arrow()
+    expected = events.identity["key"].to_arrow().cast(pa.large_binary())
     alike = pc.equal(keys, expected).fill_null(fill_value=False)
     if pc.all(alike).as_py():
         return {}
     halts = {}
     for event in np.flatnonzero(~alike.to_numpy(zero_copy_only=False)).tolist():
-        row = rows[event]
+        row = int(events.records[event])
         number = int(records.partitions[row])
         if number not in halts:
             halts[number] = PartitionHalt(
@@ -655,10 +653,7 @@ def _duplicates(
 
 def _payloads(events: Events, records: Records) -> NDArray[np.uint64]:
     """Hash the values of the records that are events."""
-    values = records.values
-    if len(events) < len(values):
-        values = [values[row] for row in events.records.tolist()]
-    return hash64(pa.array(values, pa.large_binary()))
+    return hash64(packed.Packed.of(records.values).take(events.records).to_arrow())
 
 
 def _after_a_repeat(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.errors import RegistryUnreachable, SchemaError
 from consumer.events.framing import UNREADABLE
-from consumer.events.packed import Packed
 from consumer.events.registered import RegisteredSchemas
 from consumer.frames import Verdicts
+from consumer.packed import Packed
 from consumer.stages.finding import Finding
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from consumer.errors import BrokerUnreachable, Fenced, ProducerFenced
+from consumer.packed import Packed
 
 if TYPE_CHECKING:
     from consumer.errors import PosConsumerError
@@ -65,7 +66,7 @@ class LoopReport:
 
 def bytes_of(records: Records) -> int:
     """Add up the bytes of the values."""
-    return sum([len(value) for value in records.values if value])
+    return int(Packed.of(records.values).sizes.sum())
 
 
 def _cause(error: PosConsumerError) -> str:

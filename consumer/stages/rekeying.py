@@ -16,6 +16,7 @@ import polars as pl
 from consumer.events.decode import Decoder
 from consumer.events.mapping import Mapper
 from consumer.frames import DeadLetter, Outcome, Verdicts
+from consumer.packed import Packed
 from consumer.stages.held import waiting
 from consumer.stages.too_many import count_dead_letters
 
@@ -102,10 +103,11 @@ class Rekeying:
         if events is None:
             return rows, keys
         visitors = events.identity["visitor"].to_list()
-        for row, visitor in zip(events.records.tolist(), visitors, strict=True):
+        sizes = Packed.of(records.values).sizes[events.records].tolist()
+        found = zip(events.records.tolist(), visitors, sizes, strict=True)
+        for row, visitor, size in found:
             key = visitor.encode()
-            size = FRAMING_BYTES + len(key) + len(records.values[row] or b"")
-            if size > self._largest:
+            if FRAMING_BYTES + len(key) + size > self._largest:
                 verdicts.refuse(DeadLetter(row, "record_too_large", TOO_LARGE))
                 continue
             rows.append(row)

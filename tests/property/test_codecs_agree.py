@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from consumer.errors import SchemaError
 from consumer.events.codecs import Codec
 from consumer.events.framing import FRAME
-from consumer.events.packed import Packed
 from consumer.events.screen import Screen
+from consumer.packed import Packed
 from tests.fuzz.agreement import Tally
 from tests.fuzz.avro_schemas import SCHEMAS, broken, whole
 from tests.property.budget import examples

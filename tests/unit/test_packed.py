@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.events.packed import Packed
+from consumer.packed import Packed, joined, taken
 
 VALUES = st.lists(st.none() | st.binary(max_size=5), max_size=8)
 
@@ -26,4 +26,19 @@ def test_what_is_taken_lies_where_it_says(
         spans = zip(found.starts.tolist(), found.ends.tolist(), strict=True)
         assert [found.data[a:b].tobytes() for a, b in spans] == expected
         assert found.sizes.tolist() == [len(value) for value in expected]
+        assert found.to_arrow().to_pylist() == expected
+        assert [found[row] for row in range(len(found))] == expected
     assert Packed.of(packed) is packed
+
+
+@given(parts=st.lists(VALUES, min_size=1, max_size=4))
+def test_what_is_joined_is_the_values_one_after_another(
+    parts: list[list[bytes | None]],
+) -> None:
+    """Packed if all are; what is absent somewhere stays so."""
+    whole = [value for part in parts for value in part]
+    found = joined([Packed.unless_absent(part) for part in parts])
+    assert list(found) == whole
+    assert isinstance(found, Packed) == (None not in whole)
+    rows = np.arange(0, len(whole), 2)
+    assert list(taken(found, rows)) == whole[::2]
