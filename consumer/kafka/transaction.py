@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
@@ -21,7 +22,7 @@ from consumer.kafka.clients import broker_error, client_options, lacks_rights
 from consumer.kafka.statistics import statistics_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from confluent_kafka import KafkaError, Message
 
@@ -93,7 +94,7 @@ class TransactionalProducer:
         self,
         topic: str,
         partition: int,
-        records: Iterable[tuple[bytes | None, bytes | None]],
+        records: Collection[tuple[bytes | None, bytes | None]],
         *,
         first: Headers | None = None,
     ) -> None:
@@ -103,15 +104,13 @@ class TransactionalProducer:
         delivery callback: it tells the position reached, and what fails before it fails
         the transaction.
         """
-        listed = list(records)
-        if not listed:
+        if not records:
             return
-        produce = self._producer.produce
-        if first is not None and len(listed) > 1:
-            self._wait_for_room(topic, partition, listed.pop(0), first)
-            first = None
-        *others, (last_key, last_value) = listed
-        for key, value in others:
+        produce, left, others = self._producer.produce, iter(records), len(records) - 1
+        if first is not None and others:
+            self._wait_for_room(topic, partition, next(left), first)
+            first, others = None, others - 1
+        for key, value in islice(left, others):
             try:
                 # A keyword, None too, would make the call take twice as long.
                 produce(topic, value, key, partition)
@@ -119,9 +118,7 @@ class TransactionalProducer:
                 self._wait_for_room(topic, partition, (key, value), None)
             except KafkaException as error:
                 raise _unclean(error, f"producing to {topic}") from error
-        self._wait_for_room(
-            topic, partition, (last_key, last_value), first, self._delivered
-        )
+        self._wait_for_room(topic, partition, next(left), first, self._delivered)
 
     def produce_headed(
         self,

@@ -37,10 +37,11 @@ from consumer.profiles.stream_time import read
 from consumer.profiles.table import Keys, Packed
 from consumer.profiles.warm import warm
 from consumer.stages.held import waiting
+from consumer.stages.outgoing import Outgoing
 from consumer.stages.too_many import count_dead_letters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -104,7 +105,7 @@ class OpenPartition:
 class PartitionOutput:
     """What a transaction writes for one partition."""
 
-    profiles: list[KeyValue] = field(default_factory=list)
+    profiles: Collection[KeyValue] = ()
     state: list[KeyValue] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
 
@@ -678,11 +679,8 @@ def _after_a_repeat(
 
 def _spread(slots: Slots, records: Buffer, outputs: dict[int, PartitionOutput]) -> None:
     """Give each partition its profiles, for the topic and for the store."""
-    encoded = records.to_list()
-    visitors = pc.cast(slots.visitors, pa.binary()).to_pylist()
     for number, part in _runs(slots.partitions):
-        values = encoded[part]
-        outputs[number].profiles = list(zip(visitors[part], values, strict=True))
+        outputs[number].profiles = Outgoing(slots.visitors[part], records[part])
         pairs = Packed(slots.keys[part], records[part])
         outputs[number].changes = Changes(profiles=pairs)
 

@@ -115,5 +115,5 @@ def test_markers_of_transactions_do_not_make_a_preview_smaller(
         producer.commit_transaction(20)
     producer.close()
     with Excerpt(settings, topic) as excerpt:
-        assert excerpt.newest(10).values == [b"%d" % n for n in range(2, 12)]
+        assert [*excerpt.newest(10).values] == [b"%d" % n for n in range(2, 12)]
         assert len(excerpt.newest(50)) == 12
