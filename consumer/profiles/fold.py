@@ -16,7 +16,9 @@ import polars_hash  # noqa: F401 - registers the `nchash` namespace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from consumer.compiled import sealed
 from consumer.profiles import columns as cols
+from consumer.profiles import order_kernel as kernel
 from consumer.profiles.algebra.catalogue import aggregate_for
 from consumer.profiles.algebra.windowed import windowed
 from consumer.profiles.days import local_days
@@ -100,15 +102,16 @@ def _hashes(
 def assign_slots(visitors: pl.Series, partitions: NDArray[np.int32]) -> Slots:
     """Give each visitor of each partition a slot."""
     high, low = hash128(visitors)
-    order = sorted_by_key(partitions, high, low)
-    changes = np.ones(len(order), bool)
-    sorted_columns = [column[order] for column in (partitions, high, low)]
-    changes[1:] = np.logical_or.reduce([c[1:] != c[:-1] for c in sorted_columns])
-    of_event = np.empty(len(order), np.int64)
-    of_event[order] = np.cumsum(changes) - 1
-    firsts = order[changes]
+    index = np.full(2 << len(low).bit_length(), -1, np.int32)
+    firsts, numbers = np.empty((2, len(low)), np.int64)
+    keys = sealed(partitions), sealed(high), sealed(low)
+    firsts = firsts[: kernel.distinct(index, *keys, firsts, numbers)]
+    order = sorted_by_key(partitions[firsts], high[firsts], low[firsts])
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    firsts = firsts[order]
     return Slots(
-        of_event,
+        places[numbers],
         partitions[firsts],
         Keys(high[firsts], low[firsts]),
         pa.array(cols.from_series(visitors.gather(pl.Series(firsts)))),

@@ -16,7 +16,6 @@ import polars as pl
 import pyarrow as pa
 
 from consumer.compiled import sealed
-from consumer.profiles import columns as cols
 from consumer.profiles import merge_kernel as kernel
 from consumer.profiles.algebra.limits import LONGS
 from consumer.profiles.operands import Operands
@@ -188,12 +187,11 @@ class Lift:
 
     @cached_property
     def _of_events(self) -> Source:
-        order = self._operands.sorted_rows("event")
-        count = len(self._events)
+        events, count = self._operands.sorted("event"), len(self._events)
         return Source(
             self._events.operands,
-            sealed(order),
-            sealed(cols.offsets_of(self._slots, self._count)),
+            events.rows,
+            events.starts,
             sealed(np.arange(count)),
             sealed(np.zeros(count, np.int64)),
         )
@@ -204,10 +202,11 @@ class Lift:
         if items is None:
             message = "the plan reads items, the batch has none"
             raise AssertionError(message)
+        in_order = self._operands.sorted("items")
         return Source(
             items.operands,
-            sealed(self._operands.sorted_rows("items")),
-            sealed(cols.offsets_of(self._slots[items.events], self._count)),
+            in_order.rows,
+            in_order.starts,
             sealed(items.events),
             sealed(items.index.astype(np.int64)),
         )

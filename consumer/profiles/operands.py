@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from consumer.compiled import sealed
 from consumer.profiles import columns as cols
+from consumer.profiles import order_kernel as kernel
 from consumer.profiles.days import local_days
 
 if TYPE_CHECKING:
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     from consumer.frames import Events
     from consumer.plan.attributes import AttributePlan
     from consumer.profiles.columns import Column, Ints
-
-
-SORTED_BITS: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,14 @@ class Rows:
         return self.event_days[self.order.events]
 
 
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Rows by slot and place in time: slot `s` has `rows[starts[s]:starts[s + 1]]`."""
+
+    rows: Ints
+    starts: Ints
+
+
 class Operands:
     """Gives each attribute its rows; sorts at most once for events and for items."""
 
@@ -90,7 +97,7 @@ class Operands:
         frame = self._events.operands if items is None else items.operands
         operand = frame[plan.operand_column]
         order = self._item_order if plan.source == "items" else self._event_order
-        picked = self.sorted_rows(plan.source) if ordered else None
+        picked = self.sorted(plan.source).rows if ordered else None
         if operand.null_count():
             valid = operand.is_not_null().to_numpy()
             picked = np.flatnonzero(valid) if picked is None else picked[valid[picked]]
@@ -136,19 +143,28 @@ class Operands:
             raise AssertionError(message)
         return Order(items.events, events.times, events.ids, items.index)
 
-    def sorted_rows(self, source: str) -> Ints:
+    def sorted(self, source: str) -> Sorted:
         """Give the rows of a source by slot and place in time."""
         return self._sorted_events if source == "event" else self._sorted_items
 
     @cached_property
-    def _sorted_events(self) -> Ints:
+    def _sorted_events(self) -> Sorted:
         """Order events by slot, time and, where these tie, event id."""
+        times, slots = sealed(self._event_order.times), sealed(self._slots)
+        starts = cols.offsets_of(slots, self._count)
+        order, spare = np.empty((2, len(slots)), np.int64)
+        ties = kernel.by_slot_and_time(
+            slots, times, sealed(starts), starts.copy(), order, spare
+        )
+        if ties:
+            order = self._by_place(order)
+        return Sorted(sealed(order), sealed(starts))
+
+    def _by_place(self, order: Ints) -> Ints:
+        """Order the events by id, too, where some have the slot and time of others."""
         times = self._event_order.times
-        order = _by_slot_and_time(self._slots, self._count, times)
         slots, sorted_times = self._slots[order], times[order]
         tied = (slots[1:] == slots[:-1]) & (sorted_times[1:] == sorted_times[:-1])
-        if not tied.any():
-            return order
         both = np.flatnonzero(np.append(tied, [False]) | np.insert(tied, 0, [False]))
         rank = np.zeros(len(order), np.int64)
         ids = cols.take(self._event_order.ids, order[both])
@@ -156,24 +172,11 @@ class Operands:
         return np.lexsort((rank, times, self._slots))
 
     @cached_property
-    def _sorted_items(self) -> Ints:
+    def _sorted_items(self) -> Sorted:
         """Lay out each event's items in the order of the events."""
-        owners = self._item_order.events
-        lengths = np.bincount(owners, minlength=len(self._events))
-        starts = np.cumsum(lengths) - lengths
-        order = self._sorted_events
-        return cols.ranges(starts[order], lengths[order])
-
-
-def _by_slot_and_time(slots: Ints, count: int, times: Ints) -> Ints:
-    """Order rows by slot and time; what ties in both comes in any order.
-
-    As one number, where that has the bits for both: a third of the time.
-    """
-    if not len(times):
-        return np.zeros(0, np.int64)
-    least = int(times.min())
-    bits = (int(times.max()) - least).bit_length()
-    if bits + count.bit_length() < SORTED_BITS:
-        return np.argsort((slots << bits) | (times - least))
-    return np.lexsort((times, slots))
+        owners, events = self._item_order.events, self._sorted_events
+        begins = cols.offsets_of(owners, len(self._events))
+        rows = np.empty(len(owners), np.int64)
+        starts = np.empty(self._count + 1, np.int64)
+        kernel.items_in_order(events.rows, events.starts, sealed(begins), rows, starts)
+        return Sorted(sealed(rows), sealed(starts))

@@ -8,6 +8,7 @@ import numpy as np
 
 from consumer.compiled import sealed
 from consumer.profiles import merge_kernel as kernel
+from consumer.profiles import order_kernel as in_order
 from consumer.profiles.buffer import Buffer
 from consumer.profiles.heaviest_kernel import heaviest
 from consumer.profiles.lift import NO_TEXTS
@@ -31,6 +32,11 @@ def warm() -> None:
     kernel.put_edges(*rows, *column, 0, *place, *into)
     kernel.put_recents(*rows, *column, 0, *place, *into)
     kernel.put_keys(*rows, *column, none, 0, longs, longs, *into)
+    halves = none.view(np.uint64)
+    partitions, index = sealed(np.zeros(0, np.int32)), np.full(2, -1, np.int32)
+    in_order.distinct(index, partitions, halves, halves, longs, longs)
+    in_order.by_slot_and_time(none, none, starts, longs, longs, longs)
+    in_order.items_in_order(none, starts, starts, longs, np.zeros(1, np.int64))
     nothing = Buffer.of([])
     frame = sealed(np.zeros(kernel.FRAME, np.uint8))
     bounds = np.zeros((len(HEADER_PROGRAM), 1), np.int64)

@@ -148,7 +148,7 @@ def test_tombstones_are_filtered(world: World) -> None:
     """A batch of tombstones moves the position and writes no profile."""
     prepared = world.feed([Record(b"ann", None), Record(b"bob", None)])
     assert outcomes(prepared) == ["filtered", "filtered"]
-    assert prepared.outputs[0].profiles == []
+    assert not prepared.outputs[0].profiles
     assert world.partitions[0].position.next_offset == 2
     assert prepared.oldest_event_time is None
 
@@ -168,7 +168,7 @@ def test_a_batch_of_repeats_changes_no_profile(world: World) -> None:
     prepared = world.feed(batch)
     assert outcomes(prepared) == ["duplicate", "duplicate"]
     assert world.values() == before
-    assert prepared.outputs[0].profiles == []
+    assert not prepared.outputs[0].profiles
 
 
 def test_an_empty_batch_writes_nothing(world: World) -> None:
