@@ -40,7 +40,8 @@ QUEUE_FULL_SECONDS: Final = 1.0
 PARTITIONER: Final = "murmur2_random"
 
 THROUGHPUT: Final = {
-    "linger.ms": "20",
+    # A commit sends at once what waits; until then messages gather to full batches.
+    "linger.ms": "500",
     "queue.buffering.max.messages": "2000000",
     "compression.type": "lz4",
     # The topics' own limits are checked before anything is produced.
