@@ -21,7 +21,7 @@ from consumer.profiles.days import local_days
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from consumer.frames import Events
+    from consumer.frames import Events, Items
     from consumer.plan.attributes import AttributePlan
     from consumer.profiles.columns import Column, Ints
 
@@ -121,27 +121,34 @@ class Operands:
 
     def _days_in(self, zone: str) -> Ints:
         if zone not in self._days:
-            self._days[zone] = local_days(self._event_order.times, zone)
+            self._days[zone] = local_days(self._times, zone)
         return self._days[zone]
 
     @cached_property
     def _event_order(self) -> Order:
-        identity = self._events.identity
         count = len(self._events)
-        return Order(
-            np.arange(count),
-            identity["event_time"].to_numpy(),
-            cols.from_series(identity["event_id"]),
-            np.zeros(count, np.int32),
-        )
+        none = np.zeros(count, np.int32)
+        return Order(np.arange(count), self._times, self._ids, none)
+
+    @cached_property
+    def _times(self) -> Ints:
+        return self._events.identity["event_time"].to_numpy()
+
+    @cached_property
+    def _ids(self) -> Column:
+        return cols.from_series(self._events.identity["event_id"])
 
     @cached_property
     def _item_order(self) -> Order:
-        events, items = self._event_order, self._events.items
-        if items is None:
+        items = self._items
+        return Order(items.events, self._times, self._ids, items.index)
+
+    @property
+    def _items(self) -> Items:
+        if self._events.items is None:
             message = "the plan reads items, the batch has none"
             raise AssertionError(message)
-        return Order(items.events, events.times, events.ids, items.index)
+        return self._events.items
 
     def sorted(self, source: str) -> Sorted:
         """Give the rows of a source by slot and place in time."""
@@ -150,7 +157,7 @@ class Operands:
     @cached_property
     def _sorted_events(self) -> Sorted:
         """Order events by slot, time and, where these tie, event id."""
-        times, slots = sealed(self._event_order.times), sealed(self._slots)
+        times, slots = sealed(self._times), sealed(self._slots)
         starts = cols.offsets_of(slots, self._count)
         order, spare = np.empty((2, len(slots)), np.int64)
         ties = kernel.by_slot_and_time(
@@ -162,19 +169,20 @@ class Operands:
 
     def _by_place(self, order: Ints) -> Ints:
         """Order the events by id, too, where some have the slot and time of others."""
-        times = self._event_order.times
+        times = self._times
         slots, sorted_times = self._slots[order], times[order]
         tied = (slots[1:] == slots[:-1]) & (sorted_times[1:] == sorted_times[:-1])
         both = np.flatnonzero(np.append(tied, [False]) | np.insert(tied, 0, [False]))
         rank = np.zeros(len(order), np.int64)
-        ids = cols.take(self._event_order.ids, order[both])
+        ids = cols.take(self._ids, order[both])
         rank[order[both]] = cols.ranked(ids)[0]
         return np.lexsort((rank, times, self._slots))
 
     @cached_property
     def _sorted_items(self) -> Sorted:
         """Lay out each event's items in the order of the events."""
-        owners, events = self._item_order.events, self._sorted_events
+        items, events = self._items, self._sorted_events
+        owners = items.events
         begins = cols.offsets_of(owners, len(self._events))
         rows = np.empty(len(owners), np.int64)
         starts = np.empty(self._count + 1, np.int64)

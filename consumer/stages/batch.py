@@ -636,11 +636,12 @@ def _duplicates(
 
     Also flags those of them that conflict: they say something else.
     """
-    ids = Ids(*hash128(events.identity["event_id"]))
     repeated, other = np.zeros(len(events), bool), np.zeros(len(events), bool)
     if all(one.seen is None for one in partitions.values()):
-        return ids, repeated, other
-    ids = Ids.of(ids.high, ids.low, _payloads(events, records))
+        unknown = np.zeros(len(events), np.uint64)  # nobody asks
+        return Ids(unknown, unknown), repeated, other
+    hashes = hash128(events.identity["event_id"])
+    ids = Ids.of(*hashes, _payloads(events, records))
     numbers = records.partitions[events.records]
     for number in np.unique(numbers).tolist():
         if (seen := partitions[number].seen) is not None:
