@@ -118,6 +118,6 @@ $(READY): requirements-dev.lock pyproject.toml
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet \
 	--disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -c 'from consumer.profiles.warm import warm, warm_rendering; \
-	from consumer.events import screen; from consumer.target import percent; \
-	warm(); warm_rendering(); percent.warm(); screen.warm()'
+	from consumer.events import columns; from consumer.target import percent; \
+	warm(); warm_rendering(); percent.warm(); columns.warm()'
 	@touch $@

@@ -3,31 +3,30 @@
 Enters: framed records (the five framing bytes and the payload). Leaves: a record
 batch with one column a field, and the rows that cannot be decoded with the reason.
 
-Fast is pyruhvro, which fails a batch for one bad record and reads some bytes that are
-no value: it is given only what `events.screen` found to fit. Safe is our own strict
-reader, one record at a time; it has the last word on all others, and says what is
-wrong with them.
+Fast is `events.columns`, which walks a record and writes its values in one pass. Safe
+is our own strict reader, one record at a time; it has the last word on all that does
+not fit, and says what is wrong with it. The columns are the same ones, but that fast
+ones have views where the others have texts or bytes (`events.views`).
 """
 
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import fastavro
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyruhvro
 
 from consumer.events.avro_types import least_bytes, parse
+from consumer.events.columns import MOST_BYTES, Columns
 from consumer.events.framing import FRAME
+from consumer.events.layout import NotLaidOut
 from consumer.events.made_up import datum
-from consumer.events.screen import Screen
 from consumer.events.strict import Malformed, reader
-from consumer.events.wire import can_be_fast, restore, wire_schema
+from consumer.events.views import without_views
 from consumer.packed import Packed
 
 if TYPE_CHECKING:
@@ -38,14 +37,9 @@ if TYPE_CHECKING:
     from consumer.events.avro_types import Type
 
 SAMPLE = 16
-# Below so many records a batch is no longer cut in search of the bad one.
-SMALLEST_FAST = 16
 # Kafka's largest record by default is a tenth of this.
 LARGEST_RECORD = 10_000_000
 MOST_DECODED = 256_000_000
-# So many records and their columns stay in the processor's cache: a third cheaper than
-# all of a batch at once.
-AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +60,6 @@ class Decoded:
     refusals: list[Refusal] = field(default_factory=list)
 
 
-Part: TypeAlias = "tuple[NDArray[np.int64], pa.RecordBatch]"
-
-
 class Codec:
     """Decodes the records of one writer schema."""
 
@@ -81,8 +72,7 @@ class Codec:
         self.schema = pa.schema(list(self.type.arrow))
         self.largest = largest_record(self.type)
         self._read = reader(self.type)
-        self._framed = json.dumps(wire_schema(self.type, FRAMING))
-        self._screen = Screen(self.type, FRAME)
+        self._fast = _laid_out(self.type)
         self.fast = self._fast_is_sound()
 
     @property
@@ -108,46 +98,16 @@ class Codec:
         packed, rows = Packed.of(records), np.arange(len(records))
         if (large := packed.sizes > self.largest).any():
             return self._without(rows[large], packed)
-        if not self.fast:
+        if self._fast is None or not self.fast or packed.data.size > MOST_BYTES:
             return self._decode_safe(packed, rows)
-        fits = self._screen.fitting(packed)
-        sound = rows if fits.all() else rows[fits]
-        fitting = packed.take(sound)
-        parts: list[Part] = []
-        for begin in range(0, len(sound), AT_ONCE):
-            part = slice(begin, begin + AT_ONCE)
-            parts += self._halved(fitting[part], sound[part])
-        done = sum(len(part_rows) for part_rows, _ in parts)
-        if done == len(records):
-            return Decoded(rows, self._joined([part for _, part in parts]))
-        fits[:] = False
-        for part_rows, _ in parts:
-            fits[part_rows] = True
+        fits, columns = self._fast.decode(packed)
+        if fits.all():
+            return Decoded(rows, columns)
         left = rows[~fits]
         again = self._decode_safe(packed.take(left), left)
-        if len(again.rows) or not parts:
-            parts.append((again.rows, again.columns))
-        both = np.concatenate([part_rows for part_rows, _ in parts])
-        joined = self._joined([part for _, part in parts])
-        if len(again.rows):
-            order = np.argsort(both)
-            both, joined = both[order], joined.take(pa.array(order))
-        return Decoded(both, joined, again.refusals)
-
-    def _halved(self, records: Sequence[bytes], rows: NDArray[np.int64]) -> list[Part]:
-        """Decode what the fast codec takes: all, or it has an error of its own."""
-        if not len(rows):
-            return []
-        try:
-            return [(rows, self._deserialized(records))]
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # noqa: BLE001 - a Rust panic is a BaseException
-            if len(records) <= SMALLEST_FAST:
-                return []
-        half = len(records) // 2
-        first = self._halved(records[:half], rows[:half])
-        return first + self._halved(records[half:], rows[half:])
+        if len(again.rows):  # `make fuzz` knows of none
+            return self._decode_safe(packed, rows)
+        return Decoded(rows[fits], columns, again.refusals)
 
     def _without(self, large: NDArray[np.int64], records: Packed) -> Decoded:
         """Decode all but the records that are too large to be tried."""
@@ -162,16 +122,6 @@ class Codec:
             for one in rest.refusals
         ]
         return Decoded(rows[rest.rows], rest.columns, refused)
-
-    def _deserialized(self, records: Sequence[bytes]) -> pa.RecordBatch:
-        """Decode records that fit, at once; raises whatever the codec does."""
-        batch: pa.RecordBatch = pyruhvro.deserialize_array(records, self._framed)
-        batch.validate()
-        made = [
-            restore(one.type, batch.column(place))
-            for place, one in enumerate(self.type.fields, len(FRAMING))
-        ]
-        return pa.RecordBatch.from_arrays(made, schema=self.schema)
 
     def _decode_safe(
         self, records: Sequence[bytes], rows: NDArray[np.int64]
@@ -195,28 +145,22 @@ class Codec:
         whole = pa.RecordBatch.from_struct_array(made)
         return Decoded(np.array(good, np.int64), whole, refusals)
 
-    def _joined(self, parts: list[pa.RecordBatch]) -> pa.RecordBatch:
-        if not parts:
-            return pa.RecordBatch.from_pylist([], schema=self.schema)
-        return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
-
     def _fast_is_sound(self) -> bool:
         """Compare both codecs on made-up records; equal results or no fast path."""
-        if not can_be_fast(self.type):
+        if self._fast is None:
             return False
         records = self.sample()
-        rows = np.arange(len(records))
-        safe = self._decode_safe(records, rows)
-        try:
-            alike = self._deserialized(records).equals(safe.columns)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # noqa: BLE001 - whatever it is, the safe codec remains
-            return False
-        return bool(alike) and bool(self._screen.fitting(Packed.of(records)).all())
+        safe = self._decode_safe(records, np.arange(len(records)))
+        fits, columns = self._fast.decode(Packed.of(records))
+        found = without_views(columns.to_struct_array())
+        return bool(fits.all() and found.equals(safe.columns.to_struct_array()))
 
 
-FRAMING = [{"name": "_magic", "type": "boolean"}, {"name": "_id", "type": "float"}]
+def _laid_out(of: Type) -> Columns | None:
+    try:
+        return Columns(of, FRAME)
+    except NotLaidOut:
+        return None
 
 
 def largest_record(of: Type) -> int:
@@ -232,15 +176,21 @@ def _growth(of: Type) -> int:
     """Give how many bytes of columns one byte of a record may become."""
     if of.kind in {"array", "map"}:
         (part,) = of.parts
-        least = max(1, least_bytes(part))
-        return max(_width(part) // least + 1, _growth(part))
+        width, least = _width(part), least_bytes(part)
+        if of.kind == "map":
+            width, least = width + WIDEST, least + 1
+        return max(width // least + 1, _growth(part))
     inner = [one.type for one in of.fields] or of.parts
     return max([1, *map(_growth, inner)])
 
 
 def _width(of: Type) -> int:
-    """Give the bytes of columns that a value takes, at least."""
+    """Give the bytes of columns that a value takes, at least, with its null flag."""
     inner = [one.type for one in of.fields] or of.parts
     if of.kind in {"record", "union"}:
         return 1 + sum(map(_width, inner))
-    return max(8, of.size)
+    return max(9 if of.kind in NARROW else WIDEST, of.size)
+
+
+WIDEST = 17
+NARROW = {"null", "boolean", "int", "long", "float", "double", "array", "map"}

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 import structlog
 
 from consumer.errors import RegistryUnreachable, SchemaError
@@ -22,7 +22,6 @@ from consumer.packed import Packed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import polars as pl
     from numpy.typing import NDArray
 
     from consumer.events.avro_types import Type
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from consumer.events.mapping import Mapper
     from consumer.frames import Records, Verdicts
 
-Part: TypeAlias = "tuple[NDArray[np.int64], pa.RecordBatch]"
+Part: TypeAlias = "tuple[NDArray[np.int64], pl.DataFrame]"
 
 log = structlog.get_logger(__name__)
 
@@ -165,11 +164,12 @@ class Decoder:
             verdicts.refuse(letter)
         rows, columns = rows[decoded.rows], decoded.columns
         columns, other = resolution.apply(columns)
+        frame = pl.DataFrame(columns)
         if other.any():
             sentence = f"A value is of a type that {OTHER}"
             self._refuse_unfit(schema_id, rows[other], sentence, verdicts)
-            rows, columns = rows[~other], columns.filter(pa.array(~other))
-        return rows, columns
+            rows, frame = rows[~other], frame.filter(~other)
+        return rows, frame
 
     def _resolution(self, schema_id: SchemaId, codec: Codec) -> Resolution | str:
         """Make the way to the expected columns, once; or say why there is none."""
@@ -258,4 +258,4 @@ def _joined(parts: list[Part]) -> Part:
     if len(parts) == 1:
         return parts[0]
     rows = np.concatenate([rows for rows, _ in parts])
-    return rows, pa.concat_batches([columns for _, columns in parts])
+    return rows, pl.concat([frame for _, frame in parts])

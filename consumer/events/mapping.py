@@ -1,6 +1,6 @@
 """Decoded columns to events: identity, operands, items, and what is refused.
 
-Enters: the columns of records of one writer schema. Leaves: `Events` and a dead
+Enters: the columns of records. Leaves: `Events` and a dead
 letter for each record that is no event. An expression that fails on a batch is tried
 again on halves, so that one bad record costs only itself.
 """
@@ -21,7 +21,6 @@ from consumer.plan.expressions import evaluate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from consumer.plan.attributes import AttributePlan
@@ -72,10 +71,9 @@ class Mapper:
         """Give the paths of the fields that are read."""
         return self._plan.reads()
 
-    def map(self, rows: NDArray[np.int64], columns: pa.RecordBatch) -> Mapped:
+    def map(self, rows: NDArray[np.int64], frame: pl.DataFrame) -> Mapped:
         """Map records; `rows` are their places in the batch, in any order."""
-        wanted = [name for name in columns.schema.names if name in self._plan.columns]
-        frame = pl.DataFrame(columns.select(wanted))
+        frame = frame[[name for name in frame.columns if name in self._plan.columns]]
         if (rows[1:] < rows[:-1]).any():
             order = np.argsort(rows, kind="stable")  # runs in order: merged, not sorted
             rows, frame = rows[order], frame[order]

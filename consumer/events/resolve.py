@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from consumer.events.avro_types import ABSENT, Field, Type, branch_name
 from consumer.events.strict import DIGITS
+from consumer.events.views import without_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,7 +49,7 @@ class Resolution:
     """How to make the expected columns; `apply` also flags rows that have no such.
 
     Whatever was written, the columns are the same ones, of the same types: those of the
-    expected type with nothing in them that is not read.
+    expected type with nothing in them that is not read, texts and bytes as views or not.
     """
 
     steps: tuple[tuple[str, int, Step | None], ...]
@@ -162,19 +163,23 @@ def _step(
 
 def _narrowed(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """Leave out the fields that are not in a type; but of maps, no value is copied."""
-    if column.type == kind:
+    if column.type == kind or not (pa.types.is_struct(kind) or pa.types.is_list(kind)):
         return column
     column = _unsliced(column)
     if pa.types.is_map(column.type):
+        column = without_views(column)
         inner = [_narrowed(_at(column, one.name), one.type) for one in kind]
         return pa.StructArray.from_arrays(inner, fields=[*kind], mask=column.is_null())
     if pa.types.is_struct(kind):
         inner = [_narrowed(column.field(one.name), one.type) for one in kind]
+        names = [one.name for one in kind]
+        made = pa.struct([*zip(names, (one.type for one in inner), strict=True)])
     else:
         inner = [_narrowed(column.values, kind.value_type)]
+        made = pa.list_(inner[0].type)
     own = column.buffers()[: 1 if pa.types.is_struct(kind) else 2]
     rows, nulls = len(column), column.null_count
-    return pa.Array.from_buffers(kind, rows, own, nulls, 0, inner)
+    return pa.Array.from_buffers(made, rows, own, nulls, 0, inner)
 
 
 def _plain(
@@ -229,6 +234,7 @@ def _cast(column: pa.Array, target: pa.DataType) -> Resolved:
 
 def _cast_each(column: pa.Array, options: pc.CastOptions) -> Resolved:
     """Cast value by value where some cannot be: which ones they are."""
+    column = without_views(column)
     bad = np.zeros(len(column), bool)
     for row in range(len(column)):
         try:
@@ -295,7 +301,7 @@ def _keyed(ours: Type, theirs: Type, paths: Paths, path: tuple[str, ...]) -> Ste
     ]
 
     def apply(column: pa.Array) -> Resolved:
-        column = _unsliced(column)
+        column = _unsliced(without_views(column))
         made, bad = [], None
         for key, step in steps:
             inner = _at(column, key)
@@ -319,7 +325,7 @@ def _at(column: pa.Array, key: str) -> pa.Array:
 
 def _map_step(ours: Type, step: Step) -> Step:
     def apply(column: pa.Array) -> Resolved:
-        column = _unsliced(column)
+        column = _unsliced(without_views(column))
         values, wrong = step(column.items)
         entries = pa.StructArray.from_arrays(
             [column.keys, values], fields=list(ours.arrow.field(0).type)
@@ -362,7 +368,7 @@ def _branches(
         raise Unfit.field(path, why)
 
     def apply(column: pa.Array) -> Resolved:
-        column = _unsliced(column)
+        column = _unsliced(without_views(column))
         arms: dict[int, list[pa.Array]] = {}
         bad: NDArray[Any] | None = None
         for number, (place, step) in enumerate(matches):

@@ -54,7 +54,7 @@ def takebacks(plan: Plan, of: Type, sample: pa.RecordBatch) -> list[Takeback]:
     seen: list[Events] = []
     frame = pl.DataFrame(sample)
     columns, _ = resolution(of, of, plan.reads()).apply(sample)
-    Mapper(plan, watch=seen.append).map(np.arange(len(frame)), columns)
+    Mapper(plan, watch=seen.append).map(np.arange(len(frame)), pl.DataFrame(columns))
     found = []
     for attribute in plan.attributes:
         if attribute.aggregate in RETRACTS:

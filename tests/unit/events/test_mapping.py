@@ -58,8 +58,7 @@ def mapped(
     plan = compile_plan(settings, sample)
     frame = pl.DataFrame(rows, schema=COLUMNS)
     places = np.arange(len(rows)) * 10 + 10
-    (batch,) = frame.rechunk().to_arrow().to_batches() or [None]
-    return Mapper(plan).map(places, batch)
+    return Mapper(plan).map(places, frame)
 
 
 def item(sku: str, note: str | None = None, quantity: int | None = 1) -> dict[str, Any]:
