@@ -22,6 +22,7 @@ from consumer.errors import SchemaError
 from consumer.events.codecs import Codec
 from consumer.events.framing import FRAME
 from consumer.events.resolve import WHOLE, Unfit, resolution
+from consumer.events.views import without_views
 
 DECIMAL: Final = {"logicalType": "decimal", "precision": 10, "scale": 2}
 
@@ -58,8 +59,7 @@ TYPES: Final[dict[str, Any]] = {
     "double": "double",
     "string": "string",
     "bytes": "bytes",
-    "fixed, of 4, 8, 12, … bytes": fixed(12),
-    "fixed, of another size": fixed(7),
+    "fixed": fixed(7),
     "enum": enum("SALE", "RETURN"),
     "array": {"type": "array", "items": "string"},
     "map": {"type": "map", "values": "long"},
@@ -73,8 +73,7 @@ TYPES: Final[dict[str, Any]] = {
     "union of records": [CARD, CASH],
     "array of unions of records": {"type": "array", "items": [CARD, CASH]},
     "decimal in bytes": {"type": "bytes", **DECIMAL},
-    "decimal in a fixed of 4, 8, 12, … bytes": fixed(8, **DECIMAL),
-    "decimal in another fixed": fixed(5, **DECIMAL),
+    "decimal in a fixed": fixed(5, **DECIMAL),
     "date": logical("int", "date"),
     "time-millis": logical("int", "time-millis"),
     "time-micros": logical("long", "time-micros"),
@@ -85,6 +84,10 @@ TYPES: Final[dict[str, Any]] = {
     "timestamp-nanos, and unknown logical types": logical("long", "timestamp-nanos"),
     "uuid in a string": logical("string", "uuid"),
     "uuid in a fixed": fixed(16, logicalType="uuid"),
+    "union of a string and a uuid in a fixed": [
+        "string",
+        fixed(16, logicalType="uuid"),
+    ],
     "duration": fixed(12, logicalType="duration"),
     "decimal of more than 38 digits": {"type": "bytes", **DECIMAL, "precision": 39},
     "record in itself": ["null", "Record"],
@@ -253,7 +256,8 @@ def type_row(kind: Any) -> tuple[str, str]:  # noqa: ANN401 - Avro
     records = codec.sample()
     decoded, safe = codec.decode(records), codec._decode_safe(records, np.arange(16))
     assert not decoded.refusals
-    assert decoded.columns.equals(safe.columns)
+    found = without_views(decoded.columns.to_struct_array())
+    assert found.equals(safe.columns.to_struct_array())
     return column(codec), "yes" if codec.fast else "by the safe codec"
 
 
@@ -279,7 +283,7 @@ def step_row(step: Step) -> str:
         return "the record is a dead letter"
     assert not bad.any()
     columns.validate(full=True)
-    assert columns.schema == expected.schema
+    assert without_views(columns.to_struct_array()).type == expected.type.arrow
     found = pl.DataFrame(columns)["x"]
     shown = found.to_physical() if found.dtype.is_temporal() else found
     value = shown.to_list()[0]

@@ -1,8 +1,8 @@
 """Columns of records in one pass: which of them fit their schema, and their values.
 
-Enters: records of one type. Leaves: a flag for each, and a batch of those that fit. Texts
-and bytes are views of the records' own bytes: nothing of them is copied, and a column
-keeps the bytes of all records. `events.columns_kernel` does it, here is its memory.
+Enters: records of one type. Leaves: a flag for each, and a batch of those that fit.
+Texts and bytes are views of the records' own bytes: nothing of them is copied, and a
+column keeps the bytes of all. `events.columns_kernel` does it; here is its memory.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ MOST_BYTES: Final = 2**31 - 1  # that a view can name a place in
 WIDTHS: Final = {kernel.WORD: 1, kernel.VIEW: 2, kernel.OFFSET: 1, kernel.FLAG: 0}
 LINE: Final = 8  # words: columns begin where a line of the processor's cache does
 SPARE: Final = 64  # rows, so that a few lists in a few records need no second try
+HEADROOM: Final = 1.1
 GROWTH: Final = 2
 NARROW: Final = {pa.date32(), pa.time32("ms"), pa.float32()}
 HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -56,19 +57,32 @@ class Columns:
         # Its own at each call: stages decode at the same time, without Python's lock.
         before, counts = np.empty_like(rows), np.zeros(DEEPEST_REPEATED, np.int64)
         lacking = np.zeros(2, np.int64)
-        rooms = (self._shares * count * 1.1).astype(np.int64) + SPARE
+        rooms = (self._shares * count * HEADROOM).astype(np.int64) + SPARE
         rooms[RECORDS] = count
         memory = Memory(layout, rooms)
         data = sealed(records.data)
         starts, ends = sealed(records.starts + self._before), sealed(records.ends)
-        about = layout.program, layout.views, layout.table, data, starts, ends
         done = 0
-        while True:
-            done = kernel.decode(
-                *about, done, *memory.all, rows, before, counts, lacking, fits
+        while (
+            done := kernel.decode(
+                layout.program,
+                layout.views,
+                layout.table,
+                data,
+                starts,
+                ends,
+                done,
+                memory.places,
+                memory.rooms,
+                memory.words,
+                memory.nulls,
+                rows,
+                before,
+                counts,
+                lacking,
+                fits,
             )
-            if done == count:
-                break
+        ) < count:
             group, least = lacking.tolist()
             rooms[group] = max(least, rooms[group] * GROWTH)
             memory = memory.grown(rooms, rows)
@@ -83,37 +97,33 @@ class Memory:
 
     def __init__(self, layout: Layout, rooms: NDArray[np.int64]) -> None:
         """Have room for so many rows of each group."""
-        self._layout, self._rooms = layout, sealed(rooms.copy())
-        self._places = np.empty((len(layout.columns), 2), np.int64)
+        self._layout, self.rooms = layout, sealed(rooms.copy())
+        places = np.empty((len(layout.columns), 2), np.int64)
         words = nulls = 0
         for number, one in enumerate(layout.columns):
             room = int(rooms[one.group])
-            self._places[number] = words, nulls
+            places[number] = words, nulls
             words += -(-room * WIDTHS[one.kind] // LINE) * LINE
             nulls += room
-        self._words, self._nulls = _aligned(words), np.zeros(nulls, np.uint8)
+        self.places = sealed(places)
+        self.words, self.nulls = _aligned(words), np.zeros(nulls, np.uint8)
 
-    @property
-    def all(self) -> tuple[NDArray[Any], ...]:
-        """Give what the kernel takes."""
-        return sealed(self._places), self._rooms, self._words, self._nulls
-
-    def words(self, column: int, rows: int) -> NDArray[np.uint64]:
+    def words_of(self, column: int, rows: int) -> NDArray[np.uint64]:
         """Give a column's words of its first rows."""
-        begin = int(self._places[column, kernel.WORDS])
-        return self._words[begin:][: rows * WIDTHS[self._layout.columns[column].kind]]
+        begin = int(self.places[column, kernel.WORDS])
+        return self.words[begin:][: rows * WIDTHS[self._layout.columns[column].kind]]
 
-    def nulls(self, column: int, rows: int) -> NDArray[np.uint8]:
+    def nulls_of(self, column: int, rows: int) -> NDArray[np.uint8]:
         """Give which of a column's first rows are null."""
-        return self._nulls[int(self._places[column, kernel.NULLS]) :][:rows]
+        return self.nulls[int(self.places[column, kernel.NULLS]) :][:rows]
 
     def grown(self, rooms: NDArray[np.int64], rows: NDArray[np.int64]) -> Memory:
         """Make larger memory, with what is in the first rows of this."""
         made = Memory(self._layout, rooms)
         for column, one in enumerate(self._layout.columns):
             held = int(rows[one.group])
-            made.words(column, held)[:] = self.words(column, held)
-            made.nulls(column, held)[:] = self.nulls(column, held)
+            made.words_of(column, held)[:] = self.words_of(column, held)
+            made.nulls_of(column, held)[:] = self.nulls_of(column, held)
         return made
 
 
@@ -136,10 +146,10 @@ class _Arrays:
         if pa.types.is_null(node.arrow):
             return pa.nulls(rows)
         buffers: list[pa.Buffer | None] = [None]
-        nulls = self._memory.nulls(node.first, rows)
+        nulls = self._memory.nulls_of(node.first, rows)
         if nulls.any():
             buffers = [pa.py_buffer(~np.packbits(nulls, bitorder="little"))]
-        words = self._memory.words(node.first, rows)
+        words = self._memory.words_of(node.first, rows)
         inner = [self.array(one) for one in node.inner]
         kind = _kind(node.arrow, inner)
         if node.kind == kernel.OFFSET:

@@ -85,8 +85,8 @@ def decode(
 
     `rows` are those of each group so far, `rooms` how many there may be; `before` is as
     long, and `counts` has room for each depth of lists. `lacking` says which group has
-    no room, and how many rows it needs. A null's flag is 1, all others are 0, also where
-    nothing was written yet.
+    no room, and how many rows it needs. A null's flag is 1, all others are 0, also
+    where nothing was written yet.
     """
     for record in range(first, len(starts)):
         for group in range(len(rows)):
@@ -362,7 +362,7 @@ def _view(data: Any, at: int, size: int, words: Any, to: int) -> bool:
                 rest |= byte << np.uint64(8 * (place - 4))
     words[to] = np.uint64(size) | prefix << np.uint64(32)
     words[to + 1] = rest
-    return ((prefix | rest) & np.uint64(0x8080808080808080)) == 0
+    return bool(((prefix | rest) & np.uint64(0x8080808080808080)) == 0)
 
 
 @compiled()

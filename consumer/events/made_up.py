@@ -81,7 +81,7 @@ def _logical(schema: dict[str, Any], place: int) -> Any:  # noqa: ANN401 - Avro 
     moment = BEGIN + timedelta(days=place * place, milliseconds=place)
     match schema["logicalType"]:
         case "decimal":
-            return Decimal((place - 3) % 10).scaleb(-schema.get("scale", 0))
+            return Decimal(place % 10 - 3).scaleb(-schema.get("scale", 0))
         case "date":
             return date(1969, 12, 25) + timedelta(days=place)
         case "time-millis" | "time-micros":

@@ -49,7 +49,7 @@ class Resolution:
     """How to make the expected columns; `apply` also flags rows that have no such.
 
     Whatever was written, the columns are the same ones, of the same types: those of the
-    expected type with nothing in them that is not read, texts and bytes as views or not.
+    expected type with nothing in them that is not read; texts and bytes may be views.
     """
 
     steps: tuple[tuple[str, int, Step | None], ...]
