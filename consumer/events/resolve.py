@@ -369,10 +369,13 @@ def _branches(
 
     def apply(column: pa.Array) -> Resolved:
         column = _unsliced(without_views(column))
+        wrapped = written.is_struct_of_branches
+        # What is below a null is null; the safe codec's fields alone do not say so.
+        branches = column.flatten() if wrapped else [column] * len(matches)
         arms: dict[int, list[pa.Array]] = {}
         bad: NDArray[Any] | None = None
         for number, (place, step) in enumerate(matches):
-            arm = column.field(number) if written.is_struct_of_branches else column
+            arm = branches[number]
             present = ~arm.is_null().to_numpy(zero_copy_only=False)
             if place is None:
                 bad = _either(bad, present)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from consumer.errors import SchemaError
 from consumer.events.codecs import LARGEST_RECORD, Codec
 from consumer.events.framing import FRAME
+from consumer.events.resolve import WHOLE, resolution
 from consumer.events.views import without_views
 from tests.property.budget import examples
 
@@ -354,6 +355,14 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+LETTER = {
+    "type": "record",
+    "name": "L",
+    "fields": [
+        {"name": "a", "type": "string"},
+        {"name": "b", "type": {"type": "fixed", "name": "F", "size": 1}},
+    ],
+}
 WRONG: dict[str, tuple[Any, bytes]] = {
     "a boolean of 2": ("boolean", b"\x02"),
     "a boolean of 255": ("boolean", b"\xff"),
@@ -365,6 +374,9 @@ WRONG: dict[str, tuple[Any, bytes]] = {
     "a text of a terabyte": ("string", varint(2**40)),
     "a text of all bytes": ("string", varint(2**62)),
     "text that is not UTF-8": ("string", varint(1) + b"\xff"),
+    "a long text that is not UTF-8": ("string", varint(20) + b"a" * 19 + b"\xff"),
+    "a wrong byte among eight": ("string", varint(16) + b"a" * 7 + b"\xff" + b"a" * 8),
+    "a letter that the next field ends": (LETTER, varint(1) + b"\xc3" + b"\xa9"),
     "half a surrogate": ("string", varint(3) + b"\xed\xa0\x80"),
     "a number of eleven bytes": ("long", b"\xff" * 10 + b"\x01"),
     "a number of 65 bits": ("long", b"\xff" * 9 + b"\x03"),
@@ -450,3 +462,21 @@ def test_no_records_are_no_columns(codec: Codec) -> None:
     decoded = codec.decode([])
     assert (decoded.columns.num_rows, decoded.refusals) == (0, [])
     assert decoded.columns.schema.names == codec.schema.names
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_null_in_a_union_is_null_whichever_codec_read_it(*, fast: bool) -> None:
+    """Also where one of the branches alone is expected; another one is flagged."""
+    expected, written = (
+        codec_of(["null", "string"]),
+        codec_of(["null", "string", "long"]),
+    )
+    written.fast = fast
+    values = [None, "a", None, 3]
+    records = [
+        encoded(written, {"before": "", "x": value, "after": ""}) for value in values
+    ]
+    step = resolution(expected.type, written.type, WHOLE)
+    columns, bad = step.apply(written.decode(records).columns)
+    assert columns.to_pydict()["x"] == [None, "a", None, None]
+    assert bad.tolist() == [False, False, False, True]
