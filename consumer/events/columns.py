@@ -29,6 +29,7 @@ WIDTHS: Final = {kernel.WORD: 1, kernel.VIEW: 2, kernel.OFFSET: 1, kernel.FLAG: 
 LINE: Final = 8  # words: columns begin where a line of the processor's cache does
 SPARE: Final = 64  # rows, so that a few lists in a few records need no second try
 HEADROOM: Final = 1.1
+MOST_EXPECTED: Final = 32  # items a record, or one odd batch would cost the next ones
 GROWTH: Final = 2
 NARROW: Final = {pa.date32(), pa.time32("ms"), pa.float32()}
 HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -42,7 +43,7 @@ class Columns:
         """Lay it out; raises `NotLaidOut` where that cannot be."""
         self._before = before
         self._layout = Layout(of)
-        # What the last batch had: rows of each group for a record.
+        # What is expected of a batch: rows of each group for a record, as the last had.
         self._shares = np.ones(self._layout.groups)
         self.decode(Packed.of([]))  # compiles it, seconds before the first batch
 
@@ -87,7 +88,7 @@ class Columns:
             rooms[group] = max(least, rooms[group] * GROWTH)
             memory = memory.grown(rooms, rows)
         if count:
-            self._shares = rows / count
+            self._shares = np.minimum(rows / count, MOST_EXPECTED)
         whole = _Arrays(layout, memory, rows, data).array(layout.root)
         return fits, pa.RecordBatch.from_struct_array(whole)
 

@@ -23,6 +23,8 @@ from tests.unit.events.test_codecs import array, codec_of, encoded, varint
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from consumer.events.layout import Layout
+
 NULLABLE = {
     "type": "record",
     "name": "N",
@@ -93,6 +95,25 @@ def test_what_a_list_claims_to_hold_takes_no_room(
     assert not len(codec.decode([claims] * 3).rows)
     with pytest.raises(TypeError):
         codec.decode([claims + bytes(1_600_000)])
+
+
+def test_one_odd_record_takes_no_room_of_those_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A list of a million items alone in its batch is not expected of every record."""
+    codec = codec_of(array("long"))
+    items = varint(1_000_000) + bytes(1_000_001)
+    assert len(codec.decode([bytes(FRAME) + varint(0) + items + varint(0)]).rows)
+    rooms: list[int] = []
+    made = Memory.__init__
+
+    def watched(self: Memory, layout: Layout, room: NDArray[np.int64]) -> None:
+        rooms.append(int(room.sum()))
+        made(self, layout, room)
+
+    monkeypatch.setattr(Memory, "__init__", watched)
+    assert len(codec.decode(codec.sample(16) * 1_000).rows) == 16_000
+    assert max(rooms) < 40 * 16_000
 
 
 def test_texts_are_views_of_the_records_own_bytes() -> None:
