@@ -39,8 +39,8 @@ class NotLaidOut(Exception):  # noqa: N818 - a verdict about a schema
 class Node:
     """A column, `first` of those at and below it; `behind` is the one after them.
 
-    A column of nulls alone is none. `is_uuid` says whether a text is 16 bytes so far;
-    it is not known before the program is made.
+    Nulls alone are no column. `is_uuid` says whether the kernel leaves 16 bytes where
+    the column has a text; that is known when the program is made.
     """
 
     arrow: pa.DataType
@@ -51,11 +51,6 @@ class Node:
     is_uuid: bool | None = None
     first: int = 0
     behind: int = 0
-
-    @property
-    def below(self) -> int:
-        """Count the columns at and below it."""
-        return self.behind - self.first
 
 
 class Layout:
@@ -162,8 +157,9 @@ class Layout:
                 others = _nulls(node.first + 1, inner.first)
                 others += _nulls(inner.behind, node.behind)
                 bodies.append(others + self._code(part, inner))
-        if len(bodies) == 2 and null in bodies:  # noqa: PLR2004 - a value, or null
-            (value,) = [place for place, body in enumerate(bodies) if body is not null]
+        values = [place for place, body in enumerate(bodies) if body is not null]
+        if len(values) == 1 and len(bodies) == 2:  # noqa: PLR2004 - a value, or null
+            (value,) = values
             absent = [*null, *_jump(len(bodies[value]))]
             return [kernel.OPTIONAL, NONE, value, len(absent), *absent, *bodies[value]]
         begins = [0, *accumulate(len(body) + len(JUMP) for body in bodies)]
