@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import signal
 import sys
 import time
@@ -19,7 +17,7 @@ from bench.peers import PeerUnavailable
 from bench.plot import plot
 from bench.processes import ROOT
 from bench.reference import opened
-from bench.results import Row, steps, table, write
+from bench.results import Row, how, steps, table, write
 from bench.things import THINGS, Bench, Thing
 from consumer.errors import PosConsumerError
 
@@ -124,7 +122,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if not console.is_terminal:
         console.width = WIDTH
     rows = [Row(thing.name) for thing in given.things]
-    console.print(_how(given))
+    console.print(how(given.events, given.rounds))
     failed = False
     try:
         with opened() as reference, ExitStack() as stack:
@@ -141,15 +139,6 @@ def main(words: Sequence[str] | None = None) -> int:
     return int(_told(rows, given, console) or failed)
 
 
-def _how(given: argparse.Namespace) -> str:
-    """Say on what machine is measured, and how much."""
-    return (
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python "
-        f"{platform.python_version()}; {given.events:,} events a topic, "
-        f"{given.rounds} rounds."
-    )
-
-
 def _told(rows: list[Row], given: argparse.Namespace, console: Console) -> bool:
     """Print the rows and keep them; tell whether one costs more than it may."""
     console.print(table(rows))
@@ -160,7 +149,7 @@ def _told(rows: list[Row], given: argparse.Namespace, console: Console) -> bool:
         console.print(f"Kept in {given.output}.")
     if given.whole:
         PLOT.write_text(plot([row.figures() for row in rows]), "utf-8")
-        keep(PAGE, _how(given), [row.figures() for row in rows])
+        keep(PAGE, how(given.events, given.rounds), [row.figures() for row in rows])
     return bool(given.at_most) and _too_dear(rows, given.at_most, console)
 
 

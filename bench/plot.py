@@ -1,4 +1,4 @@
-"""The plot for the docs: what the job costs, and how fast it is, as bars in an SVG.
+"""The plots for the docs: what the job costs, and how fast it is, as bars in an SVG.
 
 Made by hand: two panels of bars, legible on light and on dark pages.
 """
@@ -20,7 +20,7 @@ SHOWN: Final = {
     "kafka-streams": "Kafka Streams (warm)",
     "quix": "Quix Streams",
 }
-OURS: Final = ("aggregate", "service")
+PEERS: Final = ("kafka-streams", "quix")
 WIDTH: Final = 760
 LABELS: Final = 210
 BAR: Final = 22
@@ -40,59 +40,70 @@ STYLE: Final = """
 Figures = dict[str, Any]
 
 
-def plot(rows: Sequence[Figures]) -> str:
-    """Draw the rows that were measured, of those that `SHOWN` names."""
+def plot(
+    rows: Sequence[Figures],
+    shown: Mapping[str, str] = SHOWN,
+    title: str = "The reference job: cost and speed, side by side",
+) -> str:
+    """Draw the rows that were measured, of those that `shown` has words for."""
     by_name = {row["name"]: row for row in rows if "events_per_s" in row}
-    held = {name: by_name[name] for name in SHOWN if name in by_name}
+    held = {words: by_name[name] for name, words in shown.items() if name in by_name}
+    kinds = {shown[name]: _kind(name) for name in shown}
     panels = (
         (
             "CPU seconds per million events (less is better)",
-            {name: row["cpu_s_per_million"] for name, row in held.items()},
+            {words: row["cpu_s_per_million"] for words, row in held.items()},
             "{:.1f}".format,
         ),
         (
             "Events a second on two cores, the broker on them too (more is better)",
             {
-                name: row["events_per_s"]
-                for name, row in held.items()
-                if name != "floor"  # off the scale: it does no work
+                words: row["events_per_s"]
+                for words, row in held.items()
+                if kinds[words] != "floor"  # off the scale: it does no work
             },
             "{:,.0f}".format,
         ),
     )
     parts: list[str] = []
     top = 0
-    for title, values, written in panels:
-        parts.append(_panel(title, values, written, top))
+    for about, values, written in panels:
+        parts.append(_panel(about, values, kinds, written, top))
         top += HEAD + len(values) * (BAR + GAP) + GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" '
         f'width="{WIDTH}" height="{top}" role="img" '
-        f'aria-label="The reference job: cost and speed, side by side">\n'
-        "<title>The reference job: cost and speed, side by side</title>\n"
+        f'aria-label="{escape(title)}">\n'
+        f"<title>{escape(title)}</title>\n"
         f"<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</svg>\n"
     )
 
 
+def _kind(name: str) -> str:
+    return "floor" if name == "floor" else "peer" if name in PEERS else "ours"
+
+
 def _panel(
-    title: str, values: Mapping[str, float], written: Callable[[float], str], top: int
+    title: str,
+    values: Mapping[str, float],
+    kinds: Mapping[str, str],
+    written: Callable[[float], str],
+    top: int,
 ) -> str:
     longest = max(values.values(), default=1.0)
     lines = [f'<text class="title" x="0" y="{top + 18}">{escape(title)}</text>']
-    for number, (name, value) in enumerate(values.items()):
+    for number, (words, value) in enumerate(values.items()):
         y = top + HEAD + number * (BAR + GAP)
         width = max(1.0, value / longest * (WIDTH - LABELS - ROOM))
-        kind = "floor" if name == "floor" else "peer"
-        kind = "ours" if name.startswith(OURS) else kind
         middle = y + BAR // 2 + 5
         lines += [
             (
                 f'<text x="{LABELS - 10}" y="{middle}" text-anchor="end">'
-                f"{escape(SHOWN[name])}</text>"
+                f"{escape(words)}</text>"
             ),
             (
-                f'<rect class="{kind}" x="{LABELS}" y="{y}" width="{width:.1f}" '
-                f'height="{BAR}" rx="3"/>'
+                f'<rect class="{kinds[words]}" x="{LABELS}" y="{y}" '
+                f'width="{width:.1f}" height="{BAR}" rx="3"/>'
             ),
             f'<text x="{LABELS + width + 8:.1f}" y="{middle}">{written(value)}</text>',
         ]

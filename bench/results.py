@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -67,6 +69,15 @@ class Row:
 
     def _median(self, name: str) -> float:
         return rounded(median([getattr(one, name) for one in self.rounds]))
+
+
+def how(events: int, rounds: int) -> str:
+    """Say on what machine is measured, and how much."""
+    times = "1 round" if rounds == 1 else f"{rounds} rounds"
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python "
+        f"{platform.python_version()}; {events:,} events a topic, {times}."
+    )
 
 
 def rounded(value: float) -> float:

@@ -20,9 +20,11 @@ from rich.console import Console
 from bench.check import profiles, require_recount
 from bench.measured.service_runs import create_topics
 from bench.meter import Measured
-from bench.processes import measure
+from bench.page import keep
+from bench.plot import plot
+from bench.processes import ROOT, measure
 from bench.reference import opened, working_folder
-from bench.results import Row, table, write
+from bench.results import Row, how, table, write
 from bench.things import Bench
 from consumer.errors import PosConsumerError, SandboxError
 
@@ -39,7 +41,25 @@ PROCESSES: Final = (1, 2, 4)
 MEMORIES: Final = {"2GB": 2_000, "1GB": 1_000, "600MB": 600}  # in MB
 
 
-Points: TypeAlias = "Iterator[tuple[str, Measured]]"
+Points: TypeAlias = "Iterator[Row]"
+SHOWN: Final = {
+    "floor": "consume only (the floor)",
+    "visitors-100k": "100,000 visitors",
+    "visitors-1m": "1 million visitors",
+    "visitors-10m": "10 million, 600 MB",
+    "attributes-1": "1 attribute",
+    "attributes-3": "3 attributes",
+    "attributes-10": "10 attributes",
+    "attributes-30": "30 attributes",
+    "memory-2GB": "memory 2 GB",
+    "memory-1GB": "memory 1 GB",
+    "memory-600MB": "memory 600 MB",
+    "processes-1": "1 process",
+    "processes-2": "2 processes",
+    "processes-4": "4 processes",
+}
+PAGE: Final = ROOT / "docs" / "scale.md"
+PLOT: Final = ROOT / "docs" / "scale.svg"
 
 
 def _visitors(bench: Bench) -> Points:
@@ -64,19 +84,18 @@ def _memories(bench: Bench) -> Points:
     """Measure the stage with less and less memory; more of it than set is an error."""
     for memory, most in MEMORIES.items():
         name = f"memory-{memory}"
-        for point, found in _stage(bench, name, "uniform", memory=memory):
-            yield point, found
-            if found.peak_rss_mb > most:
+        for row in _stage(bench, name, "uniform", memory=memory):
+            yield row
+            if (held := row.rounds[0].peak_rss_mb) > most:
                 raise SandboxError(
-                    f"{name}: {found.peak_rss_mb:,.0f} MB were resident, {most:,} MB "
-                    "are allowed."
+                    f"{name}: {held:,.0f} MB were resident, {most:,} MB are allowed."
                 )
 
 
 def _shared(bench: Bench) -> Points:
     """Measure more and more processes of one application."""
     for count in PROCESSES:
-        yield f"processes-{count}", _processes(bench, count)
+        yield Row(f"processes-{count}", [_processes(bench, count)], checked=True)
 
 
 CURVES: Final = {
@@ -116,15 +135,19 @@ def _stage(  # noqa: PLR0913 - what differs
     memory: str = "1GB",
     attributes: int = 0,
     restored: bool = False,
-) -> Iterator[tuple[str, Measured]]:
-    """Measure the stage on a topic, and the restore of what it left."""
+) -> Points:
+    """Measure the stage on a topic, and the restore of what it left.
+
+    Profiles are compared where the attributes are the job's own.
+    """
     with working_folder() as folder:
         run = replace(bench.run(folder, variant), memory=memory, attributes=attributes)
-        yield name, measure("aggregate", run)
+        found = measure("aggregate", run)
         if not attributes:
             require_recount(profiles(run), bench.topic(variant).expected(), name)
+        yield Row(name, [found], checked=None if attributes else True)
     if restored:
-        yield f"{name}-restored", _restored(run)
+        yield Row(f"{name}-restored", [_restored(run)])
     bench.reference.forget(run.application)
 
 
@@ -136,9 +159,18 @@ def _restored(run: Run) -> Measured:
 def main(words: Sequence[str] | None = None) -> int:
     """Measure the curves that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
-    parser.add_argument("--curves", default=",".join(CURVES))
-    parser.add_argument("--events", type=int, default=2_000_000)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument(
+        "--curves",
+        default=",".join(CURVES),
+        help="measure these alone, default %(default)s; a run of all of them draws "
+        "docs/scale.svg and writes figures to docs/scale.md",
+    )
+    parser.add_argument(
+        "--events", type=int, default=2_000_000, help="a topic, default %(default)s"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="keep the rows there as JSON"
+    )
     given = parser.parse_args(words)
     curves = given.curves.split(",")
     if unknown := {*curves} - CURVES.keys():
@@ -166,15 +198,20 @@ def main(words: Sequence[str] | None = None) -> int:
     console.print(table(rows))
     if given.output:
         write(rows, given.output)
+    if {*curves} == CURVES.keys():
+        found = [row.figures() for row in rows]
+        PLOT.write_text(plot(found, SHOWN, "What grows with what"), "utf-8")
+        keep(PAGE, how(given.events, 1), found)
     return int(failed)
 
 
 def _measure(points: Points, rows: list[Row], console: Console) -> None:
     """Measure the points of a curve."""
-    for name, found in points:
-        rows.append(Row(name, [found]))
+    for row in points:
+        rows.append(row)
+        (found,) = row.rounds
         console.print(
-            f"{name}: {found.events_per_s:,.0f}/s, "
+            f"{row.name}: {found.events_per_s:,.0f}/s, "
             f"{found.cpu_s_per_million:.2f} CPU s per million, "
             f"peak {found.peak_rss_mb:,.0f} MB, {found.wall_s:.1f} s"
         )

@@ -66,10 +66,12 @@ class Records:
         if len(parts) == 1:
             return parts[0]
         ends = list(accumulate(map(len, parts)))
+        begins = [0, *ends[:-1]]
+        heads = [part.headers for part in parts]  # and not their keys and values
 
         def headers(row: int) -> Headers:
             part = bisect_right(ends, row)
-            return parts[part].headers(row - ends[part] + len(parts[part]))
+            return heads[part](row - begins[part])
 
         return cls(
             partitions=np.concatenate([part.partitions for part in parts]),

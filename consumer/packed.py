@@ -138,3 +138,10 @@ def joined(parts: Sequence[Sequence[bytes | None]]) -> Sequence[bytes | None]:
     if packed and len(packed) == len(parts):
         return Packed.joined(packed)
     return [value for part in parts for value in part]
+
+
+def to_arrow(values: Sequence[bytes | None]) -> pa.LargeBinaryArray:
+    """Give values as an Arrow array, null where one is absent."""
+    if isinstance(values, Packed):
+        return values.to_arrow()
+    return pa.array(values, pa.large_binary())

@@ -189,8 +189,11 @@ def _width(of: Type) -> int:
     inner = [one.type for one in of.fields] or of.parts
     if of.kind in {"record", "union"}:
         return 1 + sum(map(_width, inner))
+    if of.logical == "uuid":
+        return UUID_WIDTH
     return max(9 if of.kind in NARROW else WIDEST, of.size)
 
 
 WIDEST = 17
+UUID_WIDTH = WIDEST + 104  # its 36 characters, and the arrays that these are made in
 NARROW = {"null", "boolean", "int", "long", "float", "double", "array", "map"}

@@ -161,8 +161,10 @@ class InputConsumer:
             if taken >= most or not (full or time.monotonic() < ends_by):
                 break
         records = Records.joined(parts) if parts else None
-        for number, at in read_out.items():
-            self._read_out[number] = at, _after_last(records, number)
+        # What an earlier piece says of a partition that has left since is not ours.
+        out_of_range = {n: w for n, w in out_of_range.items() if n in self._started}
+        for number in read_out.keys() & self._started.keys():
+            self._read_out[number] = read_out[number], _after_last(records, number)
         if records is not None and not self._membership.incremental:
             self._note(records)
         return Batch(records, out_of_range)
@@ -415,7 +417,7 @@ def to_records(found: list[Message]) -> Records:
     """
     count = len(found)
     times = map(itemgetter(1), map(Message.timestamp, found))
-    heads = list(map(Message.headers, found))
+    heads = _heads(found)
     headed = any(heads)
     return Records(
         partitions=np.fromiter(map(Message.partition, found), np.int32, count),
@@ -425,6 +427,22 @@ def to_records(found: list[Message]) -> Records:
         values=Packed.unless_absent(list(map(Message.value, found))),
         headers=(lambda row: _headers(heads[row])) if headed else _no_headers,
     )
+
+
+def _heads(found: list[Message]) -> list[Any]:
+    """Give each message's headers; none where the name of one is not UTF-8.
+
+    The client raises then, and crashes if the same message is asked again.
+    """
+    heads: list[Any] = []
+    left = iter(found)
+    while True:
+        try:
+            heads.extend(map(Message.headers, left))  # what came before stays
+        except SystemError:
+            heads.append(None)
+        else:
+            return heads
 
 
 def _no_headers(_: int) -> Headers:

@@ -98,6 +98,7 @@ class Table:
     def __init__(self) -> None:
         """Start empty and small."""
         self._count = self._used = self._waiting = self._unwritten = self._puts = 0
+        self._touched = 0  # bytes of the arena that were ever used: they are resident
         self._index = np.full(PLACES_A_ROW * SMALLEST_ROWS, -1, np.int32)
         self._lines = np.empty((SMALLEST_ROWS, kernel.LINE), np.int64)
         self._arena = np.empty(SMALLEST_ARENA, np.uint8)
@@ -148,6 +149,7 @@ class Table:
             self._puts,
         )
         self._count, self._used, self._waiting, self._unwritten = numbers
+        self._touched = max(self._touched, self._used)
 
     def remove(self, keys: Keys) -> None:
         """Forget the records of keys."""
@@ -194,14 +196,16 @@ class Table:
             kept = np.cumsum(taken[newest]) <= most // 2
             kept |= lines[newest, DIRTY] == 1
             lines = lines[newest[kept]]
-        before, self._count = self._used, len(lines)
         lines = lines[np.argsort(lines[:, PLACE])]
+        length = max(SMALLEST_ROWS, _power(len(lines)))
+        # Where memory is wanting, nothing has been moved yet.
+        whole = np.empty((length, kernel.LINE), np.int64)
+        index = np.full(PLACES_A_ROW * length, -1, np.int32)
         self._used = kernel.squeeze(lines, self._arena)
-        length = max(SMALLEST_ROWS, _power(self._count))
-        self._lines = np.empty((length, kernel.LINE), np.int64)
-        self._lines[: self._count] = lines
-        self._enter_all()
-        if before > most + most // 2:
+        whole[: len(lines)] = lines
+        kernel.reindex(index, whole, len(lines))
+        self._count, self._lines, self._index = len(lines), whole, index
+        if self._touched > most + most // 4:
             self._move(self._used)
         return forget
 
@@ -218,21 +222,24 @@ class Table:
             length = max(2 * len(self._lines), _power(self._count + rows))
             lines = np.empty((length, kernel.LINE), np.int64)
             lines[: self._count] = self._lines[: self._count]
-            self._lines = lines
-            self._enter_all()
+            self._enter(lines, self._count)
         needed = self._used + size + size // 4 + 1
         if needed > len(self._arena):
-            self._move(AHEAD * needed)
+            try:
+                self._move(AHEAD * needed)
+            except MemoryError:  # the system refuses more at once than it has
+                self._move(needed + needed // 4)
 
-    def _enter_all(self) -> None:
-        self._index = np.full(PLACES_A_ROW * len(self._lines), -1, np.int32)
-        kernel.reindex(self._index, self._lines, self._count)
+    def _enter(self, lines: Ints, count: int) -> None:
+        index = np.full(PLACES_A_ROW * len(lines), -1, np.int32)
+        kernel.reindex(index, lines, count)
+        self._lines, self._index = lines, index
 
     def _move(self, size: int) -> None:
         """Take an arena of another size."""
         arena = np.empty(max(size, SMALLEST_ARENA), np.uint8)
         arena[: self._used] = self._arena[: self._used]
-        self._arena = arena
+        self._arena, self._touched = arena, self._used
 
 
 @dataclass(frozen=True, slots=True)

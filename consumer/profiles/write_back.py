@@ -189,6 +189,10 @@ class WriteBackStore:
         """Delete the runs of buckets that left the horizon."""
         self._store.drop_buckets_before(bucket)
 
+    def abandon(self) -> None:
+        """Close as of the last flush."""
+        self._store.close()
+
     def close(self, now: float) -> None:
         """Flush and close."""
         try:

@@ -138,6 +138,10 @@ class AggregateStage:
                     self._turn()
                     collect(time.monotonic())
             log.info("aggregate stage drained")
+        except BaseException:
+            # What a bug may have touched is not written; the topics have it.
+            self._partitions.close([*self._partitions.running], flush=False)
+            raise
         finally:
             self._partitions.close(
                 [*self._partitions.running, *self._partitions.restoring]

@@ -554,7 +554,7 @@ def _too_large_to_join(visitor: bytes, size: int, most: int) -> PartitionHalt:
 
 def _foreign_keys(records: Records, events: Events) -> dict[int, PartitionHalt]:
     """Find partitions that hold a record whose key is not its visitor."""
-    keys = packed.Packed.of(records.keys).take(events.records).to_arrow()
+    keys = packed.to_arrow(packed.taken(records.keys, events.records))
     expected = events.identity["key"].to_arrow().cast(pa.large_binary())
     alike = pc.equal(keys, expected).fill_null(fill_value=False)
     if pc.all(alike).as_py():

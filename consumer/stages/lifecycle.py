@@ -271,8 +271,11 @@ class Partitions:
             for one in self.restoring.values()
         }
 
-    def close(self, numbers: Iterable[int]) -> None:
-        """Give partitions up; their stores stay on disk for a return."""
+    def close(self, numbers: Iterable[int], *, flush: bool = True) -> None:
+        """Give partitions up; their stores stay on disk for a return.
+
+        Without a `flush` they are as of the last one, and the topics have the rest.
+        """
         leaving = [*numbers]
         self.new = [one for one in self.new if one.number not in leaving]
         for number in leaving:
@@ -282,7 +285,7 @@ class Partitions:
                 if self._rebuilt is not None and restoring.beside is not None:
                     self._rebuilt.close(restoring.beside)
             if (running := self.running.pop(number, None)) is not None:
-                self._close_running(running)
+                self._close_running(running, flush=flush)
             self.halted.pop(number, None)
             self._metrics.forget_partition("aggregate", number)
             self._board.forget("aggregate", number)
@@ -300,9 +303,12 @@ class Partitions:
                 profiles=joining.total,
             )
 
-    def _close_running(self, partition: OpenPartition) -> None:
+    def _close_running(self, partition: OpenPartition, *, flush: bool) -> None:
         if partition.joining is not None:
             partition.joining.close()
+        if not flush:
+            partition.store.abandon()
+            return
         try:
             partition.store.close(time.monotonic())
         except PartitionHalt as halt:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import cast
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.packed import Packed, joined, taken
+from consumer.frames import Records
+from consumer.packed import Packed, joined, taken, to_arrow
 
 VALUES = st.lists(st.none() | st.binary(max_size=5), max_size=8)
 
@@ -42,3 +46,26 @@ def test_what_is_joined_is_the_values_one_after_another(
     assert isinstance(found, Packed) == (None not in whole)
     rows = np.arange(0, len(whole), 2)
     assert list(taken(found, rows)) == whole[::2]
+    assert to_arrow(found).to_pylist() == whole
+
+
+def test_joined_records_keep_no_piece_beside_them() -> None:
+    """A batch would be in memory twice, for as long as somebody may ask for headers."""
+    places = np.zeros(1, np.int64)
+    pieces = [
+        Records(
+            places.astype(np.int32),
+            places,
+            places,
+            [b"k"],
+            Packed.of([bytes([number]) * 9]),
+            headers=lambda _, number=number: [("n", bytes([number]))],  # type: ignore[misc]  # bound now
+        )
+        for number in range(3)
+    ]
+    held = [weakref.ref(cast("Packed", piece.values)) for piece in pieces]
+    whole = Records.joined(pieces).take(np.array([2, 0]))
+    del pieces
+    assert [one() for one in held] == [None, None, None]
+    assert [whole.headers(row) for row in range(2)] == [[("n", b"\2")], [("n", b"\0")]]
+    assert list(whole.values) == [b"\2" * 9, b"\0" * 9]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from consumer.config import Settings
 from consumer.errors import BrokerRefused
@@ -15,7 +15,7 @@ from consumer.kafka import input as source
 from consumer.kafka.input import JOIN_SECONDS, Batch, InputConsumer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SILENT = Message(error=KafkaError(KafkaError._MAX_POLL_EXCEEDED))
 REFUSED = Message(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
@@ -123,8 +123,47 @@ def test_the_end_of_a_partition_counts_the_records_of_earlier_pieces(
     monkeypatch.setattr(source, "AT_ONCE", 1)
     end = Message("t", 0, 9, error=KafkaError(KafkaError._PARTITION_EOF))
     monkeypatch.setattr(consumer, "_polled", Polled([[record(4)], [end]]))
+    consumer._started[0] = 0
     consumer.consume(2, 0.0)
     assert consumer._read_out == {0: (9, 5)}
+
+
+def test_what_is_said_of_a_partition_that_left_since_is_not_ours(
+    consumer: InputConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would halt here what somebody else has, and keep an old end."""
+    monkeypatch.setattr(source, "AT_ONCE", 1)
+    said = (
+        KafkaError(KafkaError._PARTITION_EOF),
+        KafkaError(KafkaError._AUTO_OFFSET_RESET),
+    )
+    ends, gone = (Message("t", 0, 9, error=error) for error in said)
+    client = Polled([[ends], [gone], [record(4)]])
+    member = cast("Any", SimpleNamespace(incremental_unassign=lambda _: None))
+    client.during = lambda: consumer._lost(member, [TopicPartition("t", 0)])
+    monkeypatch.setattr(consumer, "_polled", client)
+    consumer._started[0] = 0
+    assert consumer.consume(3, 0.0).out_of_range == {}
+    assert consumer._read_out == {}
+    assert consumer.rebalance().lost == [0]
+
+
+def test_a_header_whose_name_is_no_text_costs_the_headers_of_its_record_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The client raises for it, and must not be asked again: it would crash."""
+    asked: list[str] = []
+
+    def headers(message: str) -> list[tuple[str, bytes]]:
+        asked.append(message)
+        if message == "bad":
+            raise SystemError
+        return [(message, b"1")]
+
+    monkeypatch.setattr(source, "Message", SimpleNamespace(headers=headers))
+    found = source._heads(cast("Any", ["a", "bad", "b"]))
+    assert found == [[("a", b"1")], None, [("b", b"1")]]
+    assert asked == ["a", "bad", "b"]
 
 
 def record(number: int) -> Message:
@@ -142,14 +181,17 @@ def record(number: int) -> Message:
 
 
 class Polled:
-    """Gives a piece a call, whatever is asked, and notes what was."""
+    """Gives a piece a call, and notes what was asked; `during` is in the last call."""
 
     def __init__(self, pieces: list[list[Message]]) -> None:
         """Have the pieces to give."""
         self._left = list(pieces)
         self.asked: list[int] = []
+        self.during: Callable[[], None] = lambda: None
 
     def __call__(self, most: int, _: float) -> list[Message]:
         """Give the next piece."""
         self.asked.append(most)
+        if len(self._left) == 1:
+            self.during()
         return self._left.pop(0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,3 +124,52 @@ def test_gaps_are_closed_before_anything_is_forgotten() -> None:
     found = Buffer.blank(np.concatenate([[0], np.cumsum(sizes)]))
     table.read(rows, found.data, found.bounds)
     assert found.to_list() == records
+
+
+@pytest.mark.parametrize("call", ["empty", "full"])
+def test_memory_that_is_refused_changes_nothing(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is moved before memory is there would be read from where it was."""
+    table, pairs = Table(), {key: key * 5 for key in KEYS}
+    table.put(Packed.of(pairs.items()))
+    table.remove(Keys.of(KEYS[::2]))  # gaps to close
+
+    def refused(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(np, call, refused)
+        with pytest.raises(MemoryError):
+            table.shrink(0)
+    left = {key: pairs[key] for key in KEYS[1::2]}
+    assert read(table, [*left]) == [*left.values()]
+    assert list(table.dirty()) == sorted(left.items())
+
+
+def test_memory_that_was_used_is_given_back_when_less_is_allowed() -> None:
+    """A share falls as partitions are added, in steps that each look small."""
+    table = Table()
+    allowed = [1_200_000 // running for running in range(1, 9)]
+    for most in allowed:
+        for number in range(100):
+            key = (number + most).to_bytes(8, "big") * 2
+            table.put(Packed.of([(key, bytes(10_000))]))
+            table.clean()
+            if table.nbytes > most:
+                table.shrink(most)
+    assert table._touched <= allowed[-1] * 1.3
+
+
+def test_as_much_ahead_as_the_system_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where four times as much is refused, as much as is needed will do."""
+    table, empty = Table(), np.empty
+
+    def scarce(shape: Any, kind: Any = float) -> Any:  # noqa: ANN401 - numpy's
+        if kind is np.uint8 and shape > 1_000_000:
+            raise MemoryError
+        return empty(shape, kind)
+
+    monkeypatch.setattr(np, "empty", scarce)
+    table.put(Packed.of([(KEYS[0], bytes(400_000))]))
+    assert read(table, KEYS[:1]) == [bytes(400_000)]

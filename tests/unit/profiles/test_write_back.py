@@ -90,6 +90,16 @@ def test_the_disk_follows_within_seconds() -> None:
     assert (behind.count(), behind.position) == (2, POSITION)
 
 
+def test_what_is_abandoned_is_as_of_the_last_flush() -> None:
+    """And its position with it: the restore goes on from there."""
+    behind = MemoryStore()
+    front = cached(behind, 10**6)
+    front.commit(Changes(profiles=[(KEYS[0], b"a")], position=POSITION), FLUSH_SECONDS)
+    front.commit(Changes(profiles=[(KEYS[1], b"b")], position=POSITION), FLUSH_SECONDS)
+    front.abandon()
+    assert (behind.count(), behind.position) == (1, POSITION)
+
+
 def test_what_is_all_in_memory_is_not_looked_for_on_disk() -> None:
     """A store that began empty is read only once something was forgotten."""
 

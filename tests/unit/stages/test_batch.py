@@ -6,6 +6,8 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
@@ -15,9 +17,10 @@ from consumer.errors import PartitionHalt, RegistryUnreachable
 from consumer.events.codecs import Codec
 from consumer.events.dead_letter_limits import DeadLetterLimits
 from consumer.events.grace import SchemaGrace
-from consumer.frames import Outcome
+from consumer.frames import Events, Outcome, Records
 from consumer.kafka.control_records import ControlView, Replayed, encode
 from consumer.profiles.store import Changes, Position
+from consumer.stages.batch import _foreign_keys
 from consumer.stages.copies import Copies
 from tests.property.budget import examples
 from tests.property.world import Record, World
@@ -202,6 +205,16 @@ def test_where_every_partition_has_foreign_keys_nothing_is_left(world: World) ->
     prepared = world.feed(batch)
     assert (len(prepared.records), prepared.outputs) == (0, {})
     assert prepared.halts.keys() == {0, 1}
+
+
+def test_a_record_without_a_key_has_not_the_empty_key() -> None:
+    """Keys may be empty texts; what has none may lie in any partition."""
+    zero = np.zeros(2, np.int64)
+    records = Records(zero.astype(np.int32), zero, zero, [b"", None], [b"", b""])
+    identity = pl.DataFrame({"key": ["", ""]})
+    both = Events(np.arange(2), identity, identity, None)
+    assert _foreign_keys(records, both).keys() == {0}
+    assert _foreign_keys(records, both.where(np.array([True, False]))) == {}
 
 
 def test_a_key_is_not_compared_where_there_is_no_event(world: World) -> None:

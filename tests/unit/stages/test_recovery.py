@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
@@ -55,6 +55,9 @@ class Input:
     def pause(self, numbers: Iterable[int]) -> None:
         """Have nothing that flows."""
 
+    def close(self) -> None:
+        """Leave."""
+
 
 class Running:
     """Partitions 0 and 1, running; it remembers what is assigned to it."""
@@ -64,15 +67,20 @@ class Running:
         self.restoring: dict[int, object] = {}
         self.assigned: list[int] = []
         self.halted: dict[int, PartitionHalt] = {}
+        self.flushed: list[int] = []
+
+    def remove_old(self) -> None:
+        """Have nothing of before."""
 
     def assign(self, numbers: Iterable[int]) -> None:
         """Begin to restore."""
         self.assigned += numbers
 
-    def close(self, numbers: Iterable[int]) -> None:
+    def close(self, numbers: Iterable[int], *, flush: bool = True) -> None:
         """Give partitions up."""
         for number in list(numbers):
-            self.running.pop(number, None)
+            if self.running.pop(number, None) is not None and flush:
+                self.flushed.append(number)
 
     def follow(self) -> None:
         """Be alive."""
@@ -151,3 +159,23 @@ def test_a_day_that_cannot_be_begun_halts_its_partition_alone() -> None:
     turn(aggregate(Input(Rebalance()), partitions, daily))
     assert partitions.halted == {1: halt}
     assert partitions.running.keys() == {0}
+
+
+def test_what_a_bug_may_have_touched_is_not_written() -> None:
+    """A stage that ends by an error of its own leaves its stores as they were."""
+    partitions = Running()
+    stage = aggregate(Input(Rebalance(), ZeroDivisionError()), partitions)
+    stage._metrics.laps = MagicMock()  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        stage.run()
+    assert (partitions.running, partitions.flushed) == ({}, [])
+
+
+def test_a_stage_that_is_drained_writes_what_it_has() -> None:
+    """So the next start has nothing to restore."""
+    partitions = Running()
+    stage = aggregate(Input(Rebalance()), partitions)
+    stage._metrics.laps = MagicMock()  # type: ignore[method-assign]
+    stage.drain()
+    stage.run()
+    assert (partitions.running, partitions.flushed) == ({}, [0, 1])
