@@ -57,6 +57,8 @@ def long(buffer: bytes, at: int) -> tuple[int, int]:
     try:
         byte = buffer[at]
         at += 1
+        if byte < 0x80:  # noqa: PLR2004 - most are: the rest would take twice as long
+            return (byte >> 1) ^ -(byte & 1), at
         found = byte & 0x7F
         shift = 7
         while byte & 0x80:
@@ -69,7 +71,7 @@ def long(buffer: bytes, at: int) -> tuple[int, int]:
             shift += 7
     except IndexError:
         raise Malformed(EARLY) from None
-    if byte == 0 and shift > 7:  # noqa: PLR2004 - more than one byte of seven bits
+    if byte == 0:
         why = "a number that is written longer than it need be"
         raise Malformed(why)
     if found >= WORD:
@@ -122,8 +124,10 @@ def _sized(buffer: bytes, at: int) -> tuple[bytes, int]:
     if size < 0:
         why = f"a length of {size}"
         raise Malformed(why)
-    _must_hold(buffer, at, size)
-    return buffer[at : at + size], at + size
+    end = at + size
+    if end > len(buffer):
+        raise Malformed(EARLY)
+    return buffer[at:end], end
 
 
 def _string(buffer: bytes, at: int) -> tuple[str, int]:

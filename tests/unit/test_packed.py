@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import cast
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.frames import Records
+from consumer.frames import Headers, Records
 from consumer.packed import Packed, joined, taken, to_arrow
 
 VALUES = st.lists(st.none() | st.binary(max_size=5), max_size=8)
@@ -59,7 +60,7 @@ def test_joined_records_keep_no_piece_beside_them() -> None:
             places,
             [b"k"],
             Packed.of([bytes([number]) * 9]),
-            headers=lambda _, number=number: [("n", bytes([number]))],  # type: ignore[misc]  # bound now
+            headers=partial(_headers, number),
         )
         for number in range(3)
     ]
@@ -69,3 +70,7 @@ def test_joined_records_keep_no_piece_beside_them() -> None:
     assert [one() for one in held] == [None, None, None]
     assert [whole.headers(row) for row in range(2)] == [[("n", b"\2")], [("n", b"\0")]]
     assert list(whole.values) == [b"\2" * 9, b"\0" * 9]
+
+
+def _headers(number: int, _: int) -> Headers:
+    return [("n", bytes([number]))]
