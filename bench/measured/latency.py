@@ -44,8 +44,11 @@ def main(run: Run) -> None:
     sent: dict[bytes, float] = {}
     read: dict[bytes, float] = {}
     stop = threading.Event()
-    reader = threading.Thread(target=_read, args=(run, read, stop))
-    sender = threading.Thread(target=_send, args=(run, sent, lambda: flowing(service)))
+    # Daemons: where the service fails, nothing may keep the process from saying so.
+    words = run, settings.topics.profiles, read, stop
+    reader = threading.Thread(target=_read, args=words, daemon=True)
+    sending = run, sent, lambda: flowing(service)
+    sender = threading.Thread(target=_send, args=sending, daemon=True)
     meter = Meter()
     reader.start()
     sender.start()
@@ -118,7 +121,9 @@ def _send(run: Run, sent: dict[bytes, float], ready: Any) -> None:  # noqa: ANN4
     producer.flush()
 
 
-def _read(run: Run, read: dict[bytes, float], stop: threading.Event) -> None:
+def _read(
+    run: Run, topic: str, read: dict[bytes, float], stop: threading.Event
+) -> None:
     """Read profiles as another team would; note when each was there."""
     consumer = Consumer(
         {
@@ -128,7 +133,6 @@ def _read(run: Run, read: dict[bytes, float], stop: threading.Event) -> None:
             "enable.auto.commit": False,
         }
     )
-    topic = run.settings().topics.profiles
     consumer.assign([TopicPartition(topic, n, 0) for n in range(PARTITIONS)])
     while not stop.is_set():
         for one in consumer.consume(RATE, 0.01):
