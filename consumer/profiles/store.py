@@ -28,7 +28,7 @@ from consumer.profiles.stream_time import StreamClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from consumer.profiles.table import Dirty, Packed
+    from consumer.profiles.table import Dirty, Pairs
 
 SMALLEST_MAP = 1 << 26
 STORE_FORMAT = 1
@@ -113,7 +113,7 @@ class Changes:
     `followed` is when the store last had all that its topics hold.
     """
 
-    profiles: Packed | Dirty | Sequence[tuple[bytes, bytes]] = ()
+    profiles: Pairs | Dirty | Sequence[tuple[bytes, bytes]] = ()
     gone: Sequence[bytes] = ()
     seen: Mapping[tuple[int, int], Ids] = field(default_factory=dict)
     forgotten: Sequence[tuple[int, int]] = ()

@@ -66,7 +66,7 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class Pairs:
     """Profiles in columns: keys and records. Iterates over pairs of bytes.
 
     Its keys are not called so: to Python, what has `keys` is a mapping.
@@ -84,9 +84,9 @@ class Packed:
         return zip(self.hashes.to_list(), self.records.to_list(), strict=True)
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[bytes, bytes]]) -> Packed:
+    def of(cls, pairs: Iterable[tuple[bytes, bytes]]) -> Pairs:
         """Take pairs, where a key's last record counts."""
-        if isinstance(pairs, Packed):
+        if isinstance(pairs, Pairs):
             return pairs
         latest = dict(pairs)
         return cls(Keys.of(latest), Buffer.of(list(latest.values())))
@@ -129,7 +129,7 @@ class Table:
         """Copy the records of rows, leaving out those of -1, to `starts` in `out`."""
         kernel.read(self._arena, self._lines, rows, out, starts)
 
-    def put(self, profiles: Packed) -> None:
+    def put(self, profiles: Pairs) -> None:
         """Take records, each in the place of its key's former one."""
         keys, records = profiles.hashes, profiles.records
         self._make_room(len(keys), int(records.bounds[-1] - records.bounds[0]))
@@ -174,7 +174,7 @@ class Table:
         bounds = np.concatenate([[0], np.cumsum(self._column(SIZE)[rows])])
         records = Buffer.blank(bounds)
         self.read(rows, records.data, bounds)
-        return iter(Packed(self._keys(rows), records))
+        return iter(Pairs(self._keys(rows), records))
 
     def clean(self) -> None:
         """Call everything written."""

@@ -13,7 +13,7 @@ from consumer.profiles.buffer import Buffer
 from consumer.profiles.heaviest_kernel import heaviest
 from consumer.profiles.lift import NO_TEXTS
 from consumer.profiles.merge import HEADER_PROGRAM
-from consumer.profiles.table import Keys, Packed, Table
+from consumer.profiles.table import Keys, Pairs, Table
 
 
 @cache
@@ -52,7 +52,7 @@ def warm() -> None:
     )
     kernel.longs_of(HEADER_PROGRAM, nothing.data, nothing.bounds, 0, longs)
     table = Table()
-    table.put(Packed(Keys.of([]), nothing))
+    table.put(Pairs(Keys.of([]), nothing))
     table.read(longs, nothing.data, longs)
     table.find(Keys.of([]))
     table.shrink(0)

@@ -22,7 +22,7 @@ import numpy as np
 from consumer.profiles.buffer import Buffer
 from consumer.profiles.seen import SeenIds, bucket_width
 from consumer.profiles.store import Changes
-from consumer.profiles.table import Found, Keys, Packed, Table
+from consumer.profiles.table import Found, Keys, Pairs, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -114,7 +114,7 @@ class WriteBackStore:
         """
         self._followed = time.time()
         if changes.profiles:
-            self._table.put(Packed.of(changes.profiles))
+            self._table.put(Pairs.of(changes.profiles))
         if changes.gone:
             self._table.remove(Keys.of(changes.gone))
             self._gone += changes.gone

@@ -34,7 +34,7 @@ from consumer.profiles.overflow import (
 from consumer.profiles.seen import Ids, SeenIds
 from consumer.profiles.store import Changes, Position
 from consumer.profiles.stream_time import read
-from consumer.profiles.table import Keys, Packed
+from consumer.profiles.table import Keys, Pairs
 from consumer.profiles.warm import warm
 from consumer.stages.held import waiting
 from consumer.stages.outgoing import Outgoing
@@ -682,7 +682,7 @@ def _spread(slots: Slots, records: Buffer, outputs: dict[int, PartitionOutput]) 
     """Give each partition its profiles, for the topic and for the store."""
     for number, part in _runs(slots.partitions):
         outputs[number].profiles = Outgoing(slots.visitors[part], records[part])
-        pairs = Packed(slots.keys[part], records[part])
+        pairs = Pairs(slots.keys[part], records[part])
         outputs[number].changes = Changes(profiles=pairs)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.profiles.buffer import Buffer
-from consumer.profiles.table import SMALLEST_ROWS, Keys, Packed, Table
+from consumer.profiles.table import SMALLEST_ROWS, Keys, Pairs, Table
 from consumer.profiles.table_kernel import LINE
 from tests.property.budget import examples
 
@@ -40,7 +40,7 @@ def test_it_is_a_dictionary(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 8))):
         keys = data.draw(st.lists(st.sampled_from(KEYS)))
         pairs = [(key, data.draw(st.binary(min_size=1, max_size=40))) for key in keys]
-        table.put(Packed.of(pairs))
+        table.put(Pairs.of(pairs))
         expected |= dict(pairs)
         dirty |= set(keys)
         gone = data.draw(st.lists(st.sampled_from(KEYS), max_size=2))
@@ -76,14 +76,14 @@ def test_it_grows_and_says_so() -> None:
     records = [bytes(int(size)) for size in rng.integers(1, 300, 100_000)]
     for begin in range(0, 100_000, 7_000):
         part = slice(begin, begin + 7_000)
-        table.put(Packed(keys[part], Buffer.of(records[part])))
+        table.put(Pairs(keys[part], Buffer.of(records[part])))
     _, sizes = table.find(keys)
     assert sizes.tolist() == list(map(len, records))
     held = sum(map(len, records))
     assert held < table.nbytes < 2 * held
     # Written again at the same size, nothing grows.
     before = table.nbytes
-    table.put(Packed(keys, Buffer.of(records)))
+    table.put(Pairs(keys, Buffer.of(records)))
     assert table.nbytes == before
 
 
@@ -94,12 +94,10 @@ def test_what_was_put_longest_ago_is_forgotten_first() -> None:
     keys = Keys(*rng.integers(0, 2**63, (2, 9_000)).astype(np.uint64))
     for begin in range(0, 9_000, 1_000):
         part = slice(begin, begin + 1_000)
-        table.put(
-            Packed(keys[part], Buffer.of([bytes([begin // 1_000]) * 100] * 1_000))
-        )
+        table.put(Pairs(keys[part], Buffer.of([bytes([begin // 1_000]) * 100] * 1_000)))
         if begin:
             table.clean()
-        table.put(Packed(keys[:10], Buffer.of([b"dirty"] * 10)))
+        table.put(Pairs(keys[:10], Buffer.of([b"dirty"] * 10)))
     size = table.nbytes
     assert table.shrink(size)
     rows, _ = table.find(keys)
@@ -115,7 +113,7 @@ def test_gaps_are_closed_before_anything_is_forgotten() -> None:
     keys = Keys.of([number.to_bytes(16, "big") for number in range(1_000)])
     for size in (50, 100, 200, 400):
         records = [bytes([number % 256]) * size for number in range(1_000)]
-        table.put(Packed(keys, Buffer.of(records)))
+        table.put(Pairs(keys, Buffer.of(records)))
     table.clean()
     taken = table.nbytes
     assert not table.shrink(taken - 1)
@@ -132,7 +130,7 @@ def test_memory_that_is_refused_changes_nothing(
 ) -> None:
     """What is moved before memory is there would be read from where it was."""
     table, pairs = Table(), {key: key * 5 for key in KEYS}
-    table.put(Packed.of(pairs.items()))
+    table.put(Pairs.of(pairs.items()))
     table.remove(Keys.of(KEYS[::2]))  # gaps to close
 
     def refused(*_: object) -> None:
@@ -154,7 +152,7 @@ def test_memory_that_was_used_is_given_back_when_less_is_allowed() -> None:
     for most in allowed:
         for number in range(100):
             key = (number + most).to_bytes(8, "big") * 2
-            table.put(Packed.of([(key, bytes(10_000))]))
+            table.put(Pairs.of([(key, bytes(10_000))]))
             table.clean()
             if table.nbytes > most:
                 table.shrink(most)
@@ -171,5 +169,5 @@ def test_as_much_ahead_as_the_system_gives(monkeypatch: pytest.MonkeyPatch) -> N
         return empty(shape, kind)
 
     monkeypatch.setattr(np, "empty", scarce)
-    table.put(Packed.of([(KEYS[0], bytes(400_000))]))
+    table.put(Pairs.of([(KEYS[0], bytes(400_000))]))
     assert read(table, KEYS[:1]) == [bytes(400_000)]
