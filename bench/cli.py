@@ -168,9 +168,13 @@ def _too_dear(rows: list[Row], limit: float, console: Console) -> bool:
 
 
 def _once(bench: Bench, thing: Thing, row: Row, console: Console, number: int) -> bool:
-    """Measure a thing once, unless it failed before; tell whether all is well."""
-    if row.skipped or row.failed:
-        return not row.failed
+    """Measure a thing once, unless it was skipped before; tell whether all is well.
+
+    A round that failed is left out, and said: that the others were right is a figure,
+    too.
+    """
+    if row.skipped:
+        return True
     began = time.monotonic()
     try:
         found = thing.measure(bench)
@@ -180,7 +184,7 @@ def _once(bench: Bench, thing: Thing, row: Row, console: Console, number: int) -
         return True
     except PosConsumerError as error:
         console.print(f"{thing.name}: {error}", style="red", markup=False)
-        row.failed = error.what.splitlines()[-1]
+        row.failed = f"Round {number + 1}: {error.what.splitlines()[-1]}"
         return False
     row.rounds.append(found)
     row.checked = True if thing.checked else None

@@ -53,7 +53,7 @@ def _line(row: Mapping[str, Any], base: float) -> str:
         f"{cpu:.2f}",
         f"{cpu / base:.1f}" if base else "",
         f"{row['peak_rss_mb']:,.0f}",
-        "as recounted" if row["checked"] else "",
+        "as recounted" if row["checked"] else row.get("failed", ""),
     )
     return f"| {' | '.join(cells)} |\n"
 

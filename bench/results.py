@@ -33,7 +33,7 @@ class Row:
 
     def figures(self) -> dict[str, Any]:
         """Give the row as `results.json` has it."""
-        if self.failed:
+        if not self.rounds and self.failed:
             return {"name": self.name, "failed": self.failed, "checked": False}
         if not self.rounds:
             return {"name": self.name, "skipped": self.skipped}
@@ -41,6 +41,8 @@ class Row:
         for name in FIGURES:
             row[name] = self._median(name)
         row["checked"] = self.checked
+        if self.failed:
+            row["failed"], row["checked"] = self.failed, False
         row["rounds"] = len(self.rounds)
         for name in ("events_per_s", "cpu_s_per_million"):
             every = [getattr(one, name) for one in self.rounds]
@@ -100,7 +102,7 @@ def table(rows: list[Row]) -> Table:
     shown.add_column("profiles", no_wrap=True)
     base = next((row.cpu for row in rows if row.name == "floor" and row.rounds), 0.0)
     for row in rows:
-        if row.failed or not row.rounds:
+        if not row.rounds:
             word = "failed" if row.failed else "skipped"
             shown.add_row(row.name, word, style="red" if row.failed else "dim")
             continue
@@ -112,7 +114,11 @@ def table(rows: list[Row]) -> Table:
             _spread(it, "cpu_s_per_million", "{:.2f}"),
             f"{row.cpu / base:.1f}" if base else "",
             f"{it['peak_rss_mb']:,.0f}",
-            "as recounted" if row.checked else "",
+            "not in each round"
+            if row.failed
+            else "as recounted"
+            if row.checked
+            else "",
         )
     return shown
 

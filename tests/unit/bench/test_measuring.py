@@ -103,7 +103,8 @@ def rows() -> list[Row]:
     return [
         Row("floor", rounds[:1]),
         Row("aggregate-uniform", rounds, checked=True),
-        Row("service", rounds, failed="It is wrong."),
+        Row("service", failed="Round 1: it is wrong."),
+        Row("kafka-streams", rounds, checked=True, failed="Round 2: it is wrong."),
         Row("quix", skipped="No network."),
     ]
 
@@ -112,7 +113,7 @@ def test_rows_are_medians_with_their_range(tmp_path: Path) -> None:
     """One object a row, with the names that readers rely on."""
     path = tmp_path / "results.json"
     write(rows(), path)
-    floor, uniform, service, quix = json.loads(path.read_text("utf-8"))
+    floor, uniform, service, streams, quix = json.loads(path.read_text("utf-8"))
     assert floor.keys() >= ROW_KEYS
     assert floor["checked"] is None
     assert uniform["checked"] is True
@@ -120,13 +121,16 @@ def test_rows_are_medians_with_their_range(tmp_path: Path) -> None:
     assert uniform["events_per_s"] == 50
     assert uniform["events_per_s_range"] == [25, 100]
     assert uniform["seconds_by_step"] == {"fold": 2}
-    assert service == {"name": "service", "failed": "It is wrong.", "checked": False}
+    wrong = {"failed": "Round 1: it is wrong.", "checked": False}
+    assert service == {"name": "service", **wrong}
+    assert (streams["failed"], streams["checked"]) == ("Round 2: it is wrong.", False)
+    assert streams["wall_s"] == 2
     assert quix == {"name": "quix", "skipped": "No network."}
 
 
 def test_the_table_has_every_row() -> None:
     """What failed or was skipped is there too."""
-    assert table(rows()).row_count == 4
+    assert table(rows()).row_count == 5
 
 
 def test_the_plot_is_an_image_of_what_was_measured() -> None:
@@ -134,7 +138,7 @@ def test_the_plot_is_an_image_of_what_was_measured() -> None:
     figures = [row.figures() for row in rows()]
     drawn = ET.fromstring(plot(figures))  # noqa: S314 - just made
     bars = drawn.findall("{http://www.w3.org/2000/svg}rect")
-    assert len(bars) == 3
+    assert len(bars) == 5
     assert SHOWN["quix"] not in ET.tostring(drawn, "unicode")
     assert "prefers-color-scheme: dark" in plot(figures)
 
