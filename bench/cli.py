@@ -156,7 +156,10 @@ def _told(rows: list[Row], given: argparse.Namespace, console: Console) -> bool:
 def _too_dear(rows: list[Row], limit: float, console: Console) -> bool:
     """Say what costs over `limit` times the floor, each in its cheapest round."""
     least = {row.name: row.least_cpu for row in rows if row.rounds}
-    floor = least.pop("floor")
+    floor = least.pop("floor", None)
+    if floor is None:
+        console.print("--at-most needs the floor, which was not measured.", style="red")
+        return True
     dear = {name: cpu / floor for name, cpu in least.items() if cpu > limit * floor}
     for name, times in dear.items():
         console.print(

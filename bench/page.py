@@ -1,4 +1,4 @@
-"""The figures of a run as a table in `docs/bench.md`, between two marks."""
+"""The figures of a run as a table in a page of the docs, between two marks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """`python -m bench.scale`: what grows with visitors, attributes, memory, processes.
 
 Each curve is the aggregate stage on topics of the reference job that differ in one
-thing; the floor is measured beside each point. `docs/scale.md` reads the curves.
+thing; the floor is measured once, before them. A run of all curves draws
+docs/scale.svg and writes its figures into docs/scale.md.
 """
 
 from __future__ import annotations
@@ -191,6 +192,7 @@ def main(words: Sequence[str] | None = None) -> int:
                     PosConsumerError
                 ) as error:  # the others are measured all the same
                     console.print(str(error), style="red", markup=False, soft_wrap=True)
+                    rows.append(Row(curve, failed=error.what))
                     failed = True
     except PosConsumerError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)

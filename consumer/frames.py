@@ -41,7 +41,9 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A batch as Kafka delivered it: columns of equal length, in partition order.
+    """A batch as Kafka delivered it: columns of equal length.
+
+    The records of a partition are in the order of their offsets.
 
     `partitions` int32, `offsets` int64 and `timestamps` int64 (milliseconds since
     the epoch) are numpy arrays; `keys` and `values` are sequences, None where absent,

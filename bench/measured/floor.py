@@ -18,7 +18,7 @@ WAIT_SECONDS: Final = 1.0
 
 
 def main(run: Run) -> None:
-    """Consume the topic once, in batches as the service does."""
+    """Consume the topic once, a whole batch a call, as any consumer would."""
     settings = run.settings()
     meter = Meter()
     consumer = Consumer(options(settings, run.application))

@@ -207,5 +207,5 @@ def _aligned(words: int) -> NDArray[np.uint64]:
 
 
 def warm() -> None:
-    """Compile the walk before it is needed: seconds, the first time on a machine."""
+    """Compile the kernel before it is needed: seconds, the first time on a machine."""
     Columns(Type("record", pa.struct([])), 0)

@@ -220,7 +220,9 @@ def _viewed(texts: list[str]) -> tuple[bytes, NDArray[np.uint64]]:
         size = len(text).to_bytes(4, "little")
         rest = text.ljust(kernel.INLINE, b"\0")
         if len(text) > kernel.INLINE:
-            rest = text[:4] + b"".join(n.to_bytes(4, "little") for n in (0, at))
+            rest = text[:4] + b"".join(
+                n.to_bytes(4, "little") for n in (kernel.SYMBOLS, at)
+            )
         views[row] = np.frombuffer(size + rest, "<u8")
         at += len(text)
     return b"".join(made), sealed(views)

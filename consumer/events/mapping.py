@@ -1,8 +1,8 @@
 """Decoded columns to events: identity, operands, items, and what is refused.
 
-Enters: the columns of records. Leaves: `Events` and a dead
-letter for each record that is no event. An expression that fails on a batch is tried
-again on halves, so that one bad record costs only itself.
+Enters: the columns of records, of whatever schema they were. Leaves: `Events` and a
+dead letter for each record that is no event. An expression that fails on a batch is
+tried again on halves, so that one bad record costs only itself.
 """
 
 from __future__ import annotations

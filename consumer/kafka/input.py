@@ -133,7 +133,7 @@ class InputConsumer:
         return time.monotonic() >= self._joins_by
 
     def consume(self, most: int, timeout: float) -> Batch:
-        """Wait up to `timeout` seconds for up to `most` records.
+        """Wait up to `timeout` seconds for up to `most` records; what lies ready is taken.
 
         Returns as soon as `most` are there. Rebalances happen in here; see
         `rebalance` for their result. Raises what `broker_error` makes of an error, and
