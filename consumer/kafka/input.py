@@ -133,9 +133,9 @@ class InputConsumer:
         return time.monotonic() >= self._joins_by
 
     def consume(self, most: int, timeout: float) -> Batch:
-        """Wait up to `timeout` seconds for up to `most` records; what lies ready is taken.
+        """Wait up to `timeout` seconds for up to `most` records.
 
-        Returns as soon as `most` are there. Rebalances happen in here; see
+        Returns as soon as `most` are there; what lies ready is taken. Rebalances happen in here; see
         `rebalance` for their result. Raises what `broker_error` makes of an error, and
         `BrokerRefused` where this consumer can never read again.
         """

@@ -107,7 +107,7 @@ class WriteBackStore:
             self._followed = now
 
     def commit(self, changes: Changes, now: float) -> None:
-        """Take one transaction's changes; flush if the last one is long ago, or much waits.
+        """Take one transaction's changes; flush what waits for long, or is much.
 
         What is gone is flushed at once: the cache knows no absence, and the disk would
         give the profile back.
