@@ -135,9 +135,9 @@ class InputConsumer:
     def consume(self, most: int, timeout: float) -> Batch:
         """Wait up to `timeout` seconds for up to `most` records.
 
-        Returns as soon as `most` are there; what lies ready is taken. Rebalances happen in here; see
-        `rebalance` for their result. Raises what `broker_error` makes of an error, and
-        `BrokerRefused` where this consumer can never read again.
+        Returns as soon as `most` are there; what lies ready is taken. Rebalances happen
+        in here; see `rebalance` for their result. Raises what `broker_error` makes of an
+        error, and `BrokerRefused` where this consumer can never read again.
         """
         ends_by = time.monotonic() + timeout
         parts: list[Records] = []
