@@ -136,8 +136,8 @@ class InputConsumer:
         """Wait up to `timeout` seconds for up to `most` records.
 
         Returns as soon as `most` are there; what lies ready is taken. Rebalances happen
-        in here; see `rebalance` for their result. Raises what `broker_error` makes of an
-        error, and `BrokerRefused` where this consumer can never read again.
+        in here; see `rebalance` for their result. Raises what `broker_error` makes of
+        an error, and `BrokerRefused` where this consumer can never read again.
         """
         ends_by = time.monotonic() + timeout
         parts: list[Records] = []
