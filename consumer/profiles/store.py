@@ -202,6 +202,7 @@ class PartitionStore:
             with self._env.begin(db=self._profiles) as txn:
                 get = txn.get
                 found += [get(key) for key in keys[begin : begin + AT_ONCE]]
+        self._let_pages_go()  # or each store would keep what it read last
         return found
 
     def count(self) -> int:

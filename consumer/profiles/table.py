@@ -79,6 +79,11 @@ class Pairs:
         """Count the profiles."""
         return len(self.hashes)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all records."""
+        return int(self.records.bounds[-1] - self.records.bounds[0])
+
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         """Give each profile's key and record."""
         return zip(self.hashes.to_list(), self.records.to_list(), strict=True)

@@ -304,10 +304,11 @@ class AggregateStage:
             records = records.take(np.flatnonzero(ours))
         if not len(records):
             return
-        self._limit_batches(records)
+        size = self._report.taken(records)
         failpoint("before-fold")
         self._laps.to("assemble", whole=True)
         prepared = self._prepare(records)
+        self._limit_batches(len(records), size, prepared.profile_bytes)
         self._laps.divide(prepared.seconds)
         failpoint("after-fold")
         if len(prepared.records):
@@ -324,12 +325,14 @@ class AggregateStage:
         held = self._held.why()
         return [number for number in self._partitions.running if number not in held]
 
-    def _limit_batches(self, records: Records) -> None:
-        """Take fewer records at a time where they are large: memory is bounded."""
-        size = self._report.taken(records)
-        allowed = self._settings.aggregate.shares.batch
-        affordable = allowed * len(records) // max(1, size)
-        self._most_records = max(1, min(affordable, self._settings.aggregate.max_batch))
+    def _limit_batches(self, records: int, size: int, profiles: int) -> None:
+        """Take fewer at a time where records or profiles are large: memory is bounded.
+
+        `size` are the bytes of so many records, `profiles` those that they changed.
+        """
+        settings = self._settings.aggregate
+        most = settings.shares.records_at_once(records, size, profiles)
+        self._most_records = min(most, settings.max_batch)
 
     def _prepare(self, records: Records) -> Prepared:
         """Work the batch; where that halts, find out which partition it concerns."""

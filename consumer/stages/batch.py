@@ -130,6 +130,12 @@ class Prepared:
     waits: dict[int, str] = field(default_factory=dict)
     erased: int = 0
 
+    @property
+    def profile_bytes(self) -> int:
+        """The bytes of all profiles that are to be written."""
+        written = (output.changes.profiles for output in self.outputs.values())
+        return sum(one.nbytes for one in written if isinstance(one, Pairs))
+
 
 class BatchWork:
     """Decode, deduplicate, fold and encode, with the configuration's plan."""
