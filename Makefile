@@ -85,7 +85,7 @@ bench-scale: $(READY) ## what grows with visitors, attributes, memory, processes
 
 bench-guard: $(READY) ## fail if the aggregate stage costs twice what it did (1 min)
 	@$(BIN)/python -m bench --only floor,aggregate-uniform --events 200_000 \
-	--rounds 2 --at-most 11 $(ARGS)
+	--rounds 2 --at-most 7 $(ARGS)
 
 format: $(READY) ## format and mend what can be mended
 	@$(BIN)/ruff format .
