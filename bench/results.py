@@ -114,13 +114,16 @@ def table(rows: list[Row]) -> Table:
             _spread(it, "cpu_s_per_million", "{:.2f}"),
             f"{row.cpu / base:.1f}" if base else "",
             f"{it['peak_rss_mb']:,.0f}",
-            "not in each round"
-            if row.failed
-            else "as recounted"
-            if row.checked
-            else "",
+            _verdict(row),
         )
     return shown
+
+
+def _verdict(row: Row) -> str:
+    """Say whether the profiles were those of the recount."""
+    if row.failed:
+        return "not in each round"
+    return "as recounted" if row.checked else ""
 
 
 def _spread(figures: dict[str, Any], name: str, written: str) -> str:

@@ -188,9 +188,8 @@ def main(words: Sequence[str] | None = None) -> int:
             for curve in curves:
                 try:
                     _measure(CURVES[curve](bench), rows, console)
-                except (
-                    PosConsumerError
-                ) as error:  # the others are measured all the same
+                except PosConsumerError as error:
+                    # The others are measured all the same.
                     console.print(str(error), style="red", markup=False, soft_wrap=True)
                     rows.append(Row(curve, failed=error.what))
                     failed = True

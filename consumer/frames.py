@@ -47,8 +47,8 @@ class Records:
 
     `partitions` int32, `offsets` int64 and `timestamps` int64 (milliseconds since
     the epoch) are numpy arrays; `keys` and `values` are sequences, None where absent,
-    and `Packed` where none is. `headers(i)` gives one record's headers: only the slow
-    path asks for them.
+    and `Packed` where none is. `headers(i)` gives one record's headers, for
+    dead letters, rekeying, and schemas that are named in a header.
     """
 
     partitions: NDArray[np.int32]

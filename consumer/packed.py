@@ -91,12 +91,8 @@ class Packed(Sequence[bytes]):
         offsets = np.append(self.starts, self.ends[-1:])
         data = self.data
         if not (offsets[1:] == self.ends).all():
-            sizes = self.sizes
-            ends = np.cumsum(sizes)
-            places = np.arange(sizes.sum()) + np.repeat(
-                self.starts - ends + sizes, sizes
-            )
-            data, offsets = data[places], np.append(0, ends)
+            data = data[ranges(self.starts, self.sizes)]
+            offsets = np.append(0, np.cumsum(self.sizes))
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
         return pa.Array.from_buffers(pa.large_binary(), len(self), buffers)
 
@@ -121,6 +117,14 @@ class Packed(Sequence[bytes]):
             listed: list[bytes] = part.to_arrow().to_pylist()
             return listed
         return self.data[self.starts[at] : self.ends[at]].tobytes()
+
+
+def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Concatenate `arange(start, start + length)` for every pair."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    moved: NDArray[np.int64] = np.repeat(starts - (ends - lengths), lengths)
+    return np.arange(total) + moved
 
 
 def taken(

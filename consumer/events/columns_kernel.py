@@ -6,6 +6,9 @@ values of those that hold one value of the type, whole. What a record left behin
 turned out not to fit is written over by the next one. No byte outside of a record means
 anything, and nothing is allocated. It takes what `events.strict` takes: property tests
 and `make fuzz` hold the two to each other.
+
+The walk is one loop, long on purpose: each operation moves on in the program, the
+record and the rows, and would hand all of that in and out as a function of its own.
 """
 
 # ruff: noqa: ANN401, C901, PLR0912, PLR0913, PLR0915, PLR0917, PLR2004
@@ -321,17 +324,7 @@ def _four(data: Any, at: int) -> Any:
 @compiled()
 def _eight(data: Any, at: int) -> Any:
     """Read eight bytes, the lowest first."""
-    place = np.uint64(at)
-    return (
-        np.uint64(data[place])
-        | np.uint64(data[place + np.uint64(1)]) << np.uint64(8)
-        | np.uint64(data[place + np.uint64(2)]) << np.uint64(16)
-        | np.uint64(data[place + np.uint64(3)]) << np.uint64(24)
-        | np.uint64(data[place + np.uint64(4)]) << np.uint64(32)
-        | np.uint64(data[place + np.uint64(5)]) << np.uint64(40)
-        | np.uint64(data[place + np.uint64(6)]) << np.uint64(48)
-        | np.uint64(data[place + np.uint64(7)]) << np.uint64(56)
-    )
+    return _four(data, at) | _four(data, at + 4) << np.uint64(32)
 
 
 @compiled()

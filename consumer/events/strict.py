@@ -124,10 +124,8 @@ def _sized(buffer: bytes, at: int) -> tuple[bytes, int]:
     if size < 0:
         why = f"a length of {size}"
         raise Malformed(why)
-    end = at + size
-    if end > len(buffer):
-        raise Malformed(EARLY)
-    return buffer[at:end], end
+    _must_hold(buffer, at, size)
+    return buffer[at : at + size], at + size
 
 
 def _string(buffer: bytes, at: int) -> tuple[str, int]:

@@ -16,8 +16,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from consumer.errors import BrokerUnreachable, TopicAbsent
 from consumer.frames import Records
 from consumer.kafka.clients import broker_error, client_options
-from consumer.kafka.input import to_records
 from consumer.kafka.membership import without_group
+from consumer.kafka.messages import to_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import numpy as np
 import structlog
 from confluent_kafka import (
     Consumer,
@@ -38,15 +36,14 @@ from consumer.kafka.clients import (
     still_counted_in,
 )
 from consumer.kafka.membership import Membership
+from consumer.kafka.messages import to_records
 from consumer.kafka.statistics import statistics_options
-from consumer.packed import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from consumer.config import Settings
-    from consumer.frames import Headers
     from consumer.kafka.statistics import ClientStatistics
 
 log = structlog.get_logger(__name__)
@@ -407,48 +404,3 @@ def _fatal(error: KafkaError) -> BrokerRefused:
         f"The group has shut this member out: {error.str()} ({error.name()}).",
         "If another process has the same group.instance.id, give each its own.",
     )
-
-
-def to_records(found: list[Message]) -> Records:
-    """Give what the client delivered as columns; none of it is an error.
-
-    `map` over the client's methods makes no frame a call: a quarter cheaper. Nothing
-    keeps the messages but their headers, where they have any.
-    """
-    count = len(found)
-    times = map(itemgetter(1), map(Message.timestamp, found))
-    heads = _heads(found)
-    headed = any(heads)
-    return Records(
-        partitions=np.fromiter(map(Message.partition, found), np.int32, count),
-        offsets=np.fromiter(map(Message.offset, found), np.int64, count),
-        timestamps=np.fromiter(times, np.int64, count),
-        keys=Packed.unless_absent(list(map(Message.key, found))),
-        values=Packed.unless_absent(list(map(Message.value, found))),
-        headers=(lambda row: _headers(heads[row])) if headed else _no_headers,
-    )
-
-
-def _heads(found: list[Message]) -> list[Any]:
-    """Give each message's headers; none where the name of one is not UTF-8.
-
-    The client raises then, and crashes if the same message is asked again.
-    """
-    heads: list[Any] = []
-    left = iter(found)
-    while True:
-        try:
-            heads.extend(map(Message.headers, left))  # what came before stays
-        except SystemError:
-            heads.append(None)
-        else:
-            return heads
-
-
-def _no_headers(_: int) -> Headers:
-    return []
-
-
-def _headers(found: Any) -> Headers:  # noqa: ANN401 - the client's
-    pairs = found.items() if isinstance(found, dict) else found or []
-    return [(k, v.encode() if isinstance(v, str) else v) for k, v in pairs]

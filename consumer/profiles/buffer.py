@@ -38,7 +38,7 @@ class Scratch:
         return self._bytes[:size]
 
 
-class Records(Protocol):
+class Copied(Protocol):
     """Records wherever they are, to be copied together."""
 
     @property
@@ -87,7 +87,7 @@ class Buffer:
         return cls(data, bounds)
 
     @classmethod
-    def concat(cls, parts: Sequence[Records], scratch: Scratch) -> Buffer:
+    def concat(cls, parts: Sequence[Copied], scratch: Scratch) -> Buffer:
         """Put records behind each other, in `scratch`."""
         sizes = np.concatenate([np.zeros(1, np.int64), *(part.sizes for part in parts)])
         whole = cls.blank(np.cumsum(sizes), scratch)

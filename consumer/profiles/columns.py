@@ -121,11 +121,3 @@ def offsets_of(slots: Ints, count: int) -> Ints:
 def slots_of(offsets: Ints) -> Ints:
     """Give the slot of each entry: the inverse of `offsets_of`."""
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-
-
-def ranges(starts: Ints, lengths: Ints) -> Ints:
-    """Concatenate `arange(start, start + length)` for every pair."""
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    places: Ints = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
-    return places

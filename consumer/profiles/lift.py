@@ -198,11 +198,7 @@ class Lift:
 
     @cached_property
     def _items(self) -> Source:
-        items = self._events.items
-        if items is None:
-            message = "the plan reads items, the batch has none"
-            raise AssertionError(message)
-        in_order = self._operands.sorted("items")
+        items, in_order = self._operands.items, self._operands.sorted("items")
         return Source(
             items.operands,
             in_order.rows,

@@ -140,11 +140,12 @@ class Operands:
 
     @cached_property
     def _item_order(self) -> Order:
-        items = self._items
+        items = self.items
         return Order(items.events, self._times, self._ids, items.index)
 
     @property
-    def _items(self) -> Items:
+    def items(self) -> Items:
+        """The batch's items, for a plan that reads them."""
         if self._events.items is None:
             message = "the plan reads items, the batch has none"
             raise AssertionError(message)
@@ -181,7 +182,7 @@ class Operands:
     @cached_property
     def _sorted_items(self) -> Sorted:
         """Lay out each event's items in the order of the events."""
-        items, events = self._items, self._sorted_events
+        items, events = self.items, self._sorted_events
         owners = items.events
         begins = cols.offsets_of(owners, len(self._events))
         rows = np.empty(len(owners), np.int64)

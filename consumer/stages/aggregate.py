@@ -127,6 +127,7 @@ class AggregateStage:
     def run(self) -> None:
         """Loop until told to stop, then leave the group; raises what is a bug."""
         self._health.wait("joining the consumer group")
+        drained = False
         try:
             self._partitions.remove_old()
             with (
@@ -138,14 +139,11 @@ class AggregateStage:
                     self._turn()
                     collect(time.monotonic())
             log.info("aggregate stage drained")
-        except BaseException:
-            # What a bug may have touched is not written; the topics have it.
-            self._partitions.close([*self._partitions.running], flush=False)
-            raise
+            drained = True
         finally:
-            self._partitions.close(
-                [*self._partitions.running, *self._partitions.restoring]
-            )
+            # What a bug may have touched is not written; the topics have it.
+            held = [*self._partitions.running, *self._partitions.restoring]
+            self._partitions.close(held, flush=drained)
             if self._producer is not None:
                 self._producer.close()
             self._source.close()

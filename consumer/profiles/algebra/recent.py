@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from consumer.packed import ranges
 from consumer.profiles import columns as cols
 from consumer.profiles.algebra.avro import (
     avro_record,
@@ -66,7 +67,7 @@ class Recent:
         """Pick each slot's last `n` rows, newest first."""
         offsets = cols.offsets_of(rows.slots, rows.count)
         kept = np.minimum(np.diff(offsets), self.n)
-        backwards = cols.ranges(-(offsets[1:] - 1), kept)
+        backwards = ranges(-(offsets[1:] - 1), kept)
         picked = -backwards
         order = rows.order.take(picked)
         return RecentState(
@@ -88,8 +89,8 @@ class Recent:
         # For each slot the entries of `right`, then those of `left`, as places in
         # both columns put behind each other.
         entries = np.empty(starts[-1], np.int64)
-        entries[cols.ranges(starts[:-1], added)] = np.arange(len(right.time))
-        entries[cols.ranges(starts[:-1] + added, held)] = len(right.time) + np.arange(
+        entries[ranges(starts[:-1], added)] = np.arange(len(right.time))
+        entries[ranges(starts[:-1] + added, held)] = len(right.time) + np.arange(
             len(left.time)
         )
         both = RecentState(
@@ -107,7 +108,7 @@ class Recent:
         lengths = np.minimum(held + added, self.n)
         return both.pick(
             np.concatenate([[0], np.cumsum(lengths)]),
-            entries[cols.ranges(starts[:-1], lengths)],
+            entries[ranges(starts[:-1], lengths)],
         )
 
     def to_arrow(self, state: RecentState) -> pa.Array:
@@ -129,7 +130,7 @@ class Recent:
 def _sort_newest_first(state: RecentState, entries: Ints, mixed: Ints) -> None:
     """Sort the `entries` of the `mixed` slots, in place; `state` has their columns."""
     lengths = np.diff(state.offsets)[mixed]
-    places = cols.ranges(state.offsets[mixed], lengths)
+    places = ranges(state.offsets[mixed], lengths)
     picked = entries[places]
     frame = pl.DataFrame(
         {

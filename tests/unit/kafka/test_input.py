@@ -148,24 +148,6 @@ def test_what_is_said_of_a_partition_that_left_since_is_not_ours(
     assert consumer.rebalance().lost == [0]
 
 
-def test_a_header_whose_name_is_no_text_costs_the_headers_of_its_record_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The client raises for it, and must not be asked again: it would crash."""
-    asked: list[str] = []
-
-    def headers(message: str) -> list[tuple[str, bytes]]:
-        asked.append(message)
-        if message == "bad":
-            raise SystemError
-        return [(message, b"1")]
-
-    monkeypatch.setattr(source, "Message", SimpleNamespace(headers=headers))
-    found = source._heads(cast("Any", ["a", "bad", "b"]))
-    assert found == [[("a", b"1")], None, [("b", b"1")]]
-    assert asked == ["a", "bad", "b"]
-
-
 def record(number: int) -> Message:
     """Make a record of partition 0; every other one has a header."""
     text = str(number).encode()
